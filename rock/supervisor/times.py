@@ -45,10 +45,13 @@ class Times:
         )
 
 
+REAL = Times()
+
+
 def from_environment(environment: Mapping[str, str]) -> Times:
     """Read the sandbox's factor; anything that is no number of at least 1 counts as 1."""
     try:
         factor = float(environment.get(SCALE, "1"))
     except ValueError:
         factor = 1.0
-    return Times().scaled(factor) if factor > 1 else Times()
+    return REAL.scaled(factor) if factor > 1 else REAL
