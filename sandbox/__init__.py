@@ -1,0 +1,1 @@
+"""Runs the charm on one machine without Juju: `./sandbox/juju deploy . -n 3`."""
