@@ -60,9 +60,7 @@ class HookInterface(Protocol):
         """One databag; `member` is a unit's name, with `app` an application's or unit's name."""
         ...
 
-    def relation_set(
-        self, relation: str, data: Mapping[str, str], *, app: bool = False
-    ) -> None:
+    def relation_set(self, relation: str, data: Mapping[str, str], *, app: bool = False) -> None:
         """Buffer writes to the own databag; an empty value deletes the key."""
         ...
 
@@ -189,9 +187,7 @@ class ModelInterface(Protocol):
     def grant_secret(self, name_or_uri: str, app: str) -> None: ...
     def revoke_secret(self, name_or_uri: str, app: str) -> None: ...
     def remove_secret(self, name_or_uri: str) -> None: ...
-    def run_action(
-        self, unit: str, name: str, params: Mapping[str, Any] | None = None
-    ) -> str:
+    def run_action(self, unit: str, name: str, params: Mapping[str, Any] | None = None) -> str:
         """Queue an action (`app/leader` is understood); gives its id for `action(id)`."""
         ...
 
@@ -257,8 +253,8 @@ class ModelInterface(Protocol):
         self,
         unit: str,
         container: str,
-        type: str,  # noqa: A002
         key: str,
+        notice_type: str = "custom",
         notice_id: str | None = None,
     ) -> None: ...
     def check_failed(self, unit: str, container: str, check: str) -> None: ...
