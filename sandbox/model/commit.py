@@ -172,7 +172,7 @@ def _hears_itself(world: World, unit: Unit, known: relations.LocalRelation, vers
 
 
 def failed(world: World, unit: Unit, spec: HookSpec, reason: str) -> None:
-    """A hook failed: nothing is kept; it is tried again after 5, 10, 20 … s (R9)."""
+    """Keep nothing of a failed hook; try it again after 5, 10, 20 … s (R9)."""
     world.note(unit.name, f'hook "{spec.name}" failed: {reason}', "ERROR", "juju.worker.uniter")
     if spec.kind == "action" and spec.action is not None:
         action = world.actions[spec.action]
@@ -190,13 +190,14 @@ def failed(world: World, unit: Unit, spec: HookSpec, reason: str) -> None:
     same = unit.pending == spec
     unit.failures = unit.failures + 1 if same else 1
     unit.pending = spec
-    wait = world.timings.retry_first * 2 ** (unit.failures - 1)
-    unit.retry_at = world.now + min(wait, world.timings.retry_last)
-    world.after(unit.retry_at - world.now, "nothing")
+    wait = world.timings.retry_first * 2 ** min(unit.failures - 1, 10)
+    wait = min(wait, world.timings.retry_last)
+    unit.retry_at = world.now + wait
+    world.after(wait, "nothing")
 
 
 def killed(world: World, hook: Hook, *, requeue: bool) -> None:
-    """The hook's process was killed by a signal; its agent lives on (R10)."""
+    """End a hook whose process was killed by a signal; its agent lives on (R10)."""
     if hook.dead:
         return
     unit = world.units[hook.unit]
@@ -241,23 +242,33 @@ def _life(world: World, unit: Unit, hook: Hook) -> None:
         case "upgrade-charm":
             unit.upgrade_due, unit.config_seen = False, -1
         case "config-changed":
-            unit.config_seen, unit.address_seen = hook.seen, hook.seen_address
-            unit.config_again = unit.config_twice
-            unit.config_twice = False
-            unit.start_due = unit.start_due or not unit.pod.started
+            _configured(unit, hook)
         case "start":
             unit.start_due, unit.pod.started = False, True
         case "stop":
             unit.pod.started, unit.stop_done = False, True
+        case "update-status":
+            unit.update_status_due = False
+        case "remove":
+            lifecycle.died(world, unit)
+        case _:
+            _told(world, unit, hook.spec)
+
+
+def _configured(unit: Unit, hook: Hook) -> None:
+    unit.config_seen, unit.address_seen = hook.seen, hook.seen_address
+    unit.config_again, unit.config_twice = unit.config_twice, False
+    unit.start_due = unit.start_due or not unit.pod.started
+
+
+def _told(world: World, unit: Unit, spec: HookSpec) -> None:
+    """Record what a unit has been told of leadership and storage."""
+    match spec.kind:
         case "leader-elected":
             unit.leader_told = leadership.holds(world, unit)
         case "leader-settings-changed":
             unit.minion_told = True
-        case "update-status":
-            unit.update_status_due = False
         case "storage-attached":
-            unit.attached.add(hook.spec.storage or "")
+            unit.attached.add(spec.storage or "")
         case "storage-detaching":
-            unit.detached.add(hook.spec.storage or "")
-        case "remove":
-            lifecycle.died(world, unit)
+            unit.detached.add(spec.storage or "")

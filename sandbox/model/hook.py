@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sandbox.model import leadership, relations, secret_store
-from sandbox.model.entities import Action, Relation, Unit
+from sandbox.model.entities import Action, Relation, Secret, Unit
 from sandbox.model.errors import ToolError
 from sandbox.model.secret_store import Change
 from sandbox.model.values import HookSpec
@@ -148,7 +148,7 @@ class Hook:
         return sorted(relations.local(unit, found).members)
 
     def relation_get(self, relation: str, member: str, *, app: bool = False) -> dict[str, str]:
-        """A databag as it is at the hook's first look, with this hook's own writes on top."""
+        """Give a databag as it is at the hook's first look, with this hook's own writes on top."""
         unit, found = self._unit(), self._relation(relation)
         name = member.partition("/")[0] if app else member
         self._check_readable(unit, found, name, app=app)
@@ -176,7 +176,7 @@ class Hook:
         buffered.update({key: str(value) for key, value in data.items()})
 
     def relation_model_get(self, relation: str) -> dict[str, str]:
-        """The remote side's model, always this one."""
+        """Give the remote side's model, always this one."""
         self._relation(relation)
         return {"uuid": self.world.uuid}
 
@@ -258,9 +258,9 @@ class Hook:
 
         On a unit that is not leader that fails, at commit: "lease not held".
         """
-        if given is not None and label and owner == unit.app and label != known:
-            self.changes.append(Change("label", uri, fields={"label": label}))
-        elif given is not None and label and owner == unit.app and not self.is_leader():
+        if given is None or not label or owner != unit.app:
+            return
+        if label != known or not self.is_leader():
             self.changes.append(Change("label", uri, fields={"label": label}))
 
     def _created(self, uri: str | None, label: str | None) -> Change | None:
@@ -304,7 +304,7 @@ class Hook:
         kept = dict(content) if content is not None else None
         self.changes.append(Change("update", name, content=kept, fields=fields))
 
-    def _owned(self, uri: str):
+    def _owned(self, uri: str) -> Secret:
         """Find a secret this unit may change now: its own, or the application's if leader."""
         unit = self._unit()
         secret = self.world.secrets.get(secret_store.normal(uri))
@@ -391,7 +391,7 @@ class Hook:
     # -- statuses -------------------------------------------------------------------------
 
     def status_get(self, *, app: bool = False) -> dict[str, Any]:
-        """The unit's (or, for the leader, the application's) workload status."""
+        """Give the unit's (or, for the leader, the application's) workload status."""
         unit = self._unit()
         if app and not self.is_leader():
             raise ToolError("finding application status: this unit is not the leader")
@@ -476,7 +476,7 @@ class Hook:
     # -- state and storage ----------------------------------------------------------------
 
     def state_get(self, key: str | None = None) -> dict[str, str] | str:
-        """The charm's state in the controller, with this hook's writes."""
+        """Give the charm's state in the controller, with this hook's writes."""
         kept = {**self._unit().charm_state, **self.state}
         kept = {name: value for name, value in kept.items() if name not in self.deleted}
         return kept if key is None else kept.get(key, "")

@@ -44,7 +44,7 @@ def renewals_stop(world: World, unit: Unit) -> None:
 
 
 def renewals_resume(world: World, unit: Unit) -> None:
-    """An agent is back: it keeps a lease that has not ended, or tries to claim one."""
+    """Keep a lease that has not ended, or try to claim one: an agent is back."""
     lease = world.apps[unit.app].lease
     if holder(world, unit.app) == unit.name and unit.renews:
         lease.anchor, lease.ends = world.now, None
@@ -54,7 +54,7 @@ def renewals_resume(world: World, unit: Unit) -> None:
 
 
 def lease_ends(world: World, app: str, serial: int) -> None:
-    """The countdown is over: somebody else who can is elected."""
+    """Elect somebody else who can: the countdown is over."""
     application = world.apps.get(app)
     if application is None or application.lease.serial != serial:
         return
@@ -81,7 +81,7 @@ def elect(world: World, app: str) -> None:
 
 
 def revoke(world: World, unit: Unit) -> None:
-    """A dead unit's lease is given up, and the next leader found some seconds later (R17)."""
+    """Give up a dead unit's lease; the next leader is found some seconds later (R17)."""
     application = world.apps[unit.app]
     if application.lease.holder == unit.name:
         vacate(world, application)

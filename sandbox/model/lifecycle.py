@@ -99,7 +99,7 @@ def _mute(world: World, app: Application, gone: Unit) -> None:
 
 
 def died(world: World, unit: Unit) -> None:
-    """A unit is dead: its lease is revoked, its pod stays until all doomed ones are (R30)."""
+    """Record a death: the lease is revoked, the pod stays until all doomed ones are dead (R30)."""
     unit.life, unit.removed = "dead", True
     for relation in list(world.relations_of(unit.app)):
         relations.leave(world, relation, unit)

@@ -241,7 +241,7 @@ class Model:
         properties = schema.get("params") or {}
         unknown = set(params or {}) - set(properties)
         if unknown and schema.get("additionalProperties") is False:
-            raise CommandError(f"additional property {sorted(unknown)[0]!r} is not allowed")
+            raise CommandError(f"additional property {min(unknown)!r} is not allowed")
         missing = [one for one in schema.get("required") or [] if one not in (params or {})]
         if missing:
             raise CommandError(f"{missing[0]} property is missing and required")
@@ -356,7 +356,7 @@ class Model:
     # -- reports of the runner ---------------------------------------------------------------
 
     def pod_started(self, unit: str) -> None:
-        """The pod exists and its agent runs."""
+        """Take it that the pod exists and its agent runs."""
         pods.pod_started(self.world, self.world.unit(unit))
         self._settle()
 
@@ -395,11 +395,11 @@ class Model:
         pods.notice(self.world, found, container, Notice(number, notice_type, key))
 
     def check_failed(self, unit: str, container: str, check: str) -> None:
-        """A check reached its threshold."""
+        """Have a check reach its threshold."""
         pods.check(self.world.unit(unit), container, check, failed=True)
 
     def check_recovered(self, unit: str, container: str, check: str) -> None:
-        """A failed check succeeded."""
+        """Have a failed check succeed."""
         pods.check(self.world.unit(unit), container, check, failed=False)
 
     def _container(self, unit: Unit, name: str) -> None:
@@ -452,7 +452,7 @@ class Model:
         return commit.finish(self.world, hook, ok=ok, crash_after=crash_after)
 
     def kill(self, hook: Hook, signal: Literal["TERM", "KILL"] = "KILL") -> None:
-        """The hook's process was killed (R10)."""
+        """Have the hook's process be killed (R10)."""
         commit.killed(self.world, hook, requeue=signal == "TERM")
 
     def commit_steps(self, hook: Hook) -> list[str]:

@@ -44,7 +44,7 @@ def new_volumes(world: World, unit: Unit) -> None:
 
 
 def pod_started(world: World, unit: Unit) -> None:
-    """The pod's agent is up; a known unit finds its charm folder gone (R6)."""
+    """Have the pod's agent up; a known unit finds its charm folder gone (R6)."""
     if unit.pod.phase != "pending":
         return
     unit.pod.phase = "running"
@@ -63,7 +63,7 @@ def plan_update_status(world: World, unit: Unit) -> None:
 
 
 def update_status(world: World, name: str, uid: int) -> None:
-    """The interval is over."""
+    """Make update-status due: the interval is over."""
     unit = world.units.get(name)
     if unit is None or unit.pod.uid != uid:
         return
@@ -72,7 +72,7 @@ def update_status(world: World, name: str, uid: int) -> None:
 
 
 def storage_there(world: World, name: str, storage: str) -> None:
-    """A volume is attached."""
+    """Attach a volume."""
     unit = world.units.get(name)
     if unit is not None and storage in unit.volumes:
         unit.attach_ready.add(storage)
@@ -97,13 +97,13 @@ def grace_over(world: World, name: str, uid: int) -> None:
 
 
 def replace(world: World, unit: Unit) -> None:
-    """The pod is gone and the StatefulSet makes another of the same name."""
+    """End the pod; the StatefulSet makes another of the same name."""
     lose(world, unit)
     new_pod(world, unit)
 
 
 def lose(world: World, unit: Unit) -> None:
-    """The pod is gone; what its agent had in flight counts as killed."""
+    """End the pod; what its agent had in flight counts as killed."""
     drop_hook(world, unit)
     unit.pod.phase = "absent"
     unit.pod.started = False
@@ -111,7 +111,7 @@ def lose(world: World, unit: Unit) -> None:
 
 
 def drop_hook(world: World, unit: Unit) -> None:
-    """A hook in flight died with its agent: to be run again (R10)."""
+    """Have a hook that died with its agent run again (R10)."""
     if unit.in_flight is None:
         return
     hook = world.hooks.pop(unit.in_flight)
@@ -127,7 +127,7 @@ def drop_hook(world: World, unit: Unit) -> None:
 
 
 def agent_restarted(world: World, unit: Unit) -> None:
-    """The charm container alone is new: start, old notices and checks, pebble-ready (R7)."""
+    """Renew the charm container alone: start, old notices and checks, pebble-ready (R7)."""
     drop_hook(world, unit)
     unit.pod.charm_boot += 1
     unit.pod.frozen = False
@@ -156,7 +156,7 @@ def frozen_too_long(world: World, name: str, boot: int) -> None:
 
 
 def container_restarted(unit: Unit, container: str) -> None:
-    """A workload container is made anew: layers, notices and files off the volume are gone."""
+    """Renew a workload container: layers, notices and files off the volume are gone."""
     old = unit.pod.containers[container]
     unit.pod.containers[container] = Container(container, boot=old.boot + 1)
     unit.workload_events = [spec for spec in unit.workload_events if spec.container != container]
@@ -180,7 +180,7 @@ def _poll(world: World, unit: Unit, container: Container) -> None:
 
 
 def pebble_found(world: World, name: str, uid: int, container: str, boot: int) -> None:
-    """The agent's poll has seen a boot id that is new to it."""
+    """Make pebble-ready due: the agent's poll has seen a boot id that is new to it."""
     unit = world.units.get(name)
     if unit is None or unit.pod.uid != uid or unit.pod.containers[container].boot != boot:
         return
@@ -194,7 +194,7 @@ def queue(unit: Unit, spec: HookSpec) -> None:
 
 
 def notice(world: World, unit: Unit, container: str, given: Notice) -> None:
-    """A custom notice occurred; the same key fires again each time."""
+    """Record a custom notice; the same key fires again each time."""
     unit.pod.containers[container].notices[given.key] = given
     queue(unit, _notice_spec(container, given))
     world.note(unit.name, f"notice {given.key}", "DEBUG")
@@ -211,7 +211,7 @@ def _notice_spec(container: str, given: Notice) -> HookSpec:
 
 
 def check(unit: Unit, container: str, name: str, *, failed: bool) -> None:
-    """A check passed its threshold, or recovered."""
+    """Record that a check reached its threshold, or recovered."""
     spec = HookSpec(
         "pebble-check-failed" if failed else "pebble-check-recovered",
         container=container,

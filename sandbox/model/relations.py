@@ -117,13 +117,19 @@ def _candidates(
         if member not in remote and (over or member not in known.muted):
             leaving = unit.name if unit.life != "alive" else member
             yield _spec("relation-departed", relation, unit, other, member, leaving)
-    if over:
-        if not relation.is_peer:
-            yield _spec("relation-broken", relation, unit, other, None)
-        return
+    if not over:
+        yield from _news(relation, unit, known, remote)
+    elif not relation.is_peer:
+        yield _spec("relation-broken", relation, unit, other, None)
+
+
+def _news(
+    relation: Relation, unit: Unit, known: LocalRelation, remote: list[str]
+) -> Iterator[HookSpec]:
+    other = relation.other(unit.app)
     if known.apps.get(other, 0) != relation.apps[other].version:
         yield _spec("relation-changed", relation, unit, other, None)
-    if known.changed_next is not None and known.changed_next in remote:
+    if known.changed_next in remote:
         yield _spec("relation-changed", relation, unit, other, known.changed_next)
     for member in remote:
         if member not in known.members:

@@ -135,7 +135,7 @@ def _taken(world: World, owner: str, label: str, uri: str, labels: set[tuple[str
 
 
 def _unit_grant(world: World, unit: Unit, change: Change) -> str | None:
-    """A unit's own secret cannot be granted over the peer relation, as seen on 4.0.15."""
+    """Refuse to grant a unit's own secret over the peer relation, as seen on 4.0.15."""
     if change.to.partition("/")[0] == unit.app:
         return "cannot grant a unit-owned secret over a peer relation"
     return None
@@ -208,7 +208,7 @@ def _expire(world: World, secret: Secret, revision: Revision, at: float) -> None
 
 
 def expired(world: World, uri: str, number: int) -> None:
-    """A revision's time is over: the leader (or the owning unit) is told."""
+    """Tell the leader (or the owning unit) that a revision's time is over."""
     secret = world.secrets.get(uri)
     if secret is None or number not in secret.revisions:
         return
@@ -228,7 +228,7 @@ def plan_rotation(world: World, secret: Secret) -> None:
 
 
 def rotates(world: World, uri: str, at: float) -> None:
-    """The rotation policy's period is over."""
+    """Tell the owner that the rotation policy's period is over."""
     secret = world.secrets.get(uri)
     if secret is None or secret.rotates_at != at:
         return
