@@ -1,0 +1,148 @@
+"""The charm's order: `desired.json` and the files it lists, taken whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from .files import Owner
+from .machine import Desired, Role
+
+_SCHEMA = 1
+_NODE = re.compile(r"[A-Za-z0-9_-]{1,100}")  # what Wazuh takes as a worker's name (error 3060)
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_ALLOWED = ("etc/", "api/configuration/")
+_LIMIT = 16 * 1024 * 1024
+
+
+class IncompleteError(Exception):
+    """The order is not there, or not whole; the text says what is missing, never a content."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file's content with whom it is to belong to."""
+
+    content: bytes
+    owner: Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """The fetched commit to serve; None: no more files of a repository."""
+
+    commit: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Everything the charm wants of this unit."""
+
+    desired: Desired
+    endpoints: str
+    files: Mapping[str, File]
+    generations: Mapping[str, str] = field(default_factory=dict)
+    ruleset: Ruleset | None = None  # None: leave rules alone
+
+    def address(self, node: str) -> str:
+        """Name a unit's pod as the cluster's DNS does."""
+        return f"{node}.{self.endpoints}"
+
+
+def read(orders: Path) -> Order:
+    """Read the order with every file it lists. Raises IncompleteError."""
+    try:
+        content = json.loads(_bytes(orders / "desired.json"))
+    except ValueError as error:
+        raise IncompleteError("desired.json is not JSON") from error
+    if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
+        raise IncompleteError("desired.json is not of schema 1")
+    try:
+        return _order(orders, content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise IncompleteError(f"desired.json is malformed: {type(error).__name__}") from error
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_LIMIT)
+    except OSError as error:
+        raise IncompleteError(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+def _order(orders: Path, content: Mapping[str, object]) -> Order:
+    return Order(
+        desired=_desired(content),
+        endpoints=_text(content, "endpoints", _HOST),
+        files={path: _file(orders, path, entry) for path, entry in _table(content["files"])},
+        generations={name: str(value) for name, value in _table(content.get("generations", {}))},
+        ruleset=_ruleset(content.get("ruleset")),
+    )
+
+
+def _desired(content: Mapping[str, object]) -> Desired:
+    role = content["role"]
+    if role not in ("master", "worker"):
+        raise ValueError("role")
+    desired = Desired(
+        epoch=_number(content["epoch"]),
+        role=_role(role),
+        node=_text(content, "node", _NODE),
+        master=_text(content, "master", _NODE),
+        enrolment=content.get("enrolment", True) is True,
+        high_water=_number(content.get("high-water", 0)),
+        wake=_number(content.get("wake", 0)),
+    )
+    if desired.epoch < 1 or (desired.role == "master") != (desired.node == desired.master):
+        raise ValueError("epoch or master")
+    return desired
+
+
+def _role(value: object) -> Role:
+    return "master" if value == "master" else "worker"
+
+
+def _file(orders: Path, path: str, entry: object) -> File:
+    table = dict(_table(entry))
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or not path.startswith(_ALLOWED):
+        raise ValueError("path")
+    content = _bytes(orders / "files" / pure)
+    if hashlib.sha256(content).hexdigest() != table["sha256"]:
+        raise IncompleteError(f"{path} is not yet the one that desired.json means")
+    mode = int(str(table["mode"]), 8)
+    return File(content, Owner(str(table["owner"]), str(table["group"]), mode & 0o777))
+
+
+def _ruleset(content: object) -> Ruleset | None:
+    if content is None:
+        return None
+    commit = dict(_table(content))["commit"]
+    if commit is not None and not (isinstance(commit, str) and _COMMIT.fullmatch(commit)):
+        raise ValueError("commit")
+    return Ruleset(commit)
+
+
+def _table(value: object) -> list[tuple[str, object]]:
+    if not isinstance(value, dict):
+        raise TypeError("table")
+    return [(str(key), item) for key, item in value.items()]
+
+
+def _text(content: Mapping[str, object], name: str, pattern: re.Pattern[str]) -> str:
+    value = content[name]
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise ValueError(name)
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
+        raise ValueError("number")
+    return value

@@ -1,0 +1,133 @@
+"""client.keys: which agents may report. Pure but for `load` and `store`.
+
+A line is `id name ip key`. A removed agent's line stays as `id !name ip key` (older
+versions: `#`), so that its id is never given again (src/shared/keys.c).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import files
+from .machine import Keys
+
+_REMOVED = ("!", "#")
+_LIMIT = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One agent: id, name without a removal's mark, whether removed, and the text."""
+
+    id: int
+    name: str
+    removed: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """One id that two agents have: who keeps it, and who loses it."""
+
+    id: int
+    kept: str
+    lost: str
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The union, and what could not be had in one file."""
+
+    text: str
+    conflicts: tuple[Conflict, ...]
+
+
+def parse(text: str) -> list[Line]:
+    """Read what Wazuh would read; comments and malformed lines are left out."""
+    return [line for line in map(_line, text.split("\n")) if line is not None]
+
+
+def _line(text: str) -> Line | None:
+    if not text or text[0] in "# ":
+        return None
+    parts = text.rstrip("\r").split(" ")
+    number = parts[0]
+    if len(parts) < 4 or not all(parts[:4]) or not (number.isascii() and number.isdigit()):
+        return None
+    if len(number) > 15:
+        return None
+    name = parts[1]
+    removed = name.startswith(_REMOVED)
+    return Line(int(number), name.lstrip("!#") if removed else name, removed, " ".join(parts[:4]))
+
+
+def summary(text: str) -> Keys:
+    """Count the agents in use and find the highest id of any line."""
+    lines = parse(text)
+    return Keys(
+        agents=sum(not line.removed for line in lines),
+        highest=max((line.id for line in lines), default=0),
+        digest=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+def merge(texts: Sequence[str]) -> Merged:
+    """Unite by id. The removal of an agent wins; of two agents with one id, the first's.
+
+    Only such a conflict makes the order count.
+    """
+    by_id: dict[int, list[Line]] = {}
+    for text in texts:
+        for line in parse(text):
+            by_id.setdefault(line.id, []).append(line)
+    kept: list[str] = []
+    conflicts: list[Conflict] = []
+    for number in sorted(by_id):
+        line, lost = _choose(by_id[number])
+        kept.append(line.text)
+        conflicts.extend(Conflict(number, line.name, name) for name in lost)
+    return Merged("".join(f"{text}\n" for text in kept), tuple(conflicts))
+
+
+def _choose(lines: Sequence[Line]) -> tuple[Line, list[str]]:
+    """Pick one id's line; also name the agents in use that lose it."""
+    removed = {line.name for line in lines if line.removed}
+    active = [line for line in lines if not line.removed and line.name not in removed]
+    if not active:
+        return min((line for line in lines if line.removed), key=lambda line: line.text), []
+    texts = dict.fromkeys(line.text for line in active)
+    names = {line.text: line.name for line in active}
+    return active[0], [names[text] for text in list(texts)[1:]]
+
+
+def reserve(text: str, number: int, key: str) -> str:
+    """Leave a gap: authd goes on above `number`, and no agent shows for it.
+
+    Only with `<purge>no`, which keeps removed agents' lines.
+    """
+    end = "" if not text or text.endswith("\n") else "\n"
+    return f"{text}{end}{number:03d} !reserved any {key}\n"
+
+
+def load(path: Path) -> str:
+    """Read the file; none there is an empty one. Raises OSError."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_LIMIT).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+
+
+def store(path: Path, text: str) -> None:
+    """Replace the file at once, keeping owner and mode. Raises OSError."""
+    files.rewrite(path, text.encode(), files.WAZUH)
+
+
+def describe(conflicts: Iterable[Conflict]) -> list[str]:
+    """Say each conflict in one line (names only, never a key)."""
+    return [
+        f"id {c.id} belongs to {c.kept}; {c.lost} had it too and is left out" for c in conflicts
+    ]

@@ -1,0 +1,175 @@
+"""The processes of one machine, read from /proc, and which of them are Wazuh's."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from .places import Places
+
+_PR_SET_CHILD_SUBREAPER = 36
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process; `name` is its program as a daemon is called (`wazuh-authd`), or ''."""
+
+    pid: int
+    parent: int
+    group: int
+    zombie: bool
+    name: str
+    inside: bool  # its program lies below the Wazuh home
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All processes at one moment."""
+
+    processes: Mapping[int, Process]
+    own: int  # our pid
+
+    def tree(self) -> list[Process]:
+        """Everything of Wazuh's: its programs wherever they hang, and all our descendants."""
+        return [p for p in self.processes.values() if p.pid != self.own and self._ours(p)]
+
+    def _ours(self, process: Process) -> bool:
+        return not process.zombie and (process.inside or self._descends(process))
+
+    def _descends(self, process: Process) -> bool:
+        seen = set()
+        parent = process.parent
+        while parent and parent not in seen:
+            if parent == self.own:
+                return True
+            seen.add(parent)
+            above = self.processes.get(parent)
+            parent = above.parent if above else 0
+        return False
+
+    def orphans(self, children: Collection[int]) -> list[int]:
+        """Name the dead that came to us as subreaper; `children` are waited for elsewhere."""
+        return [
+            p.pid
+            for p in self.processes.values()
+            if p.zombie and p.parent == self.own and p.pid not in children
+        ]
+
+
+def become_subreaper() -> None:
+    """Make daemons our children once `wazuh-control` has ended. Raises OSError."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def scan(places: Places, proc: Path = Path("/proc")) -> Table:
+    """Read every process that can be read."""
+    found = {}
+    for entry in proc.iterdir():
+        if entry.name.isdigit():
+            process = _read(entry, places)
+            if process is not None:
+                found[process.pid] = process
+    return Table(found, os.getpid())
+
+
+def _read(entry: Path, places: Places) -> Process | None:
+    try:
+        # The program's name in brackets may hold anything, spaces and brackets too.
+        fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        words = (entry / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+        parent, group = int(fields[1]), int(fields[2])
+    except (OSError, IndexError, ValueError):
+        return None
+    program = ""
+    with suppress(OSError):
+        program = str((entry / "exe").readlink())
+    inside, name = _belongs(program, words[:4], places)
+    zombie = fields[0] in "ZX"
+    return Process(int(entry.name), parent, group, zombie, name, inside)
+
+
+def _belongs(program: str, words: list[str], places: Places) -> tuple[bool, str]:
+    """Tell whether a program is Wazuh's, and its name.
+
+    Scripts of ours run on Wazuh's Python too, so a word below our own directory rules.
+    """
+    home, image = f"{places.home}/", f"{places.image}/"
+    if any(word.startswith(image) for word in words):
+        return False, ""
+    within = [word for word in words if word.startswith(home)]
+    if program.startswith(home):
+        within.append(program)
+    names = [_daemon(word) for word in within]
+    return bool(within), next((name for name in names if name.startswith("wazuh-")), "")
+
+
+def _daemon(word: str) -> str:
+    """Name the daemon of a program: the Python ones are called `wazuh_clusterd.py`."""
+    return Path(word.removesuffix(" (deleted)")).name.removesuffix(".py").replace("_", "-")
+
+
+def reap(table: Table, children: Collection[int]) -> None:
+    """Bury the orphans that came to us."""
+    for pid in table.orphans(children):
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def send(pids: Iterable[int], number: signal.Signals) -> None:
+    """Signal each; those that are gone already do not matter."""
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def pid_file_of(places: Places, daemon: str) -> list[int]:
+    """Read the pids a daemon wrote down (`wazuh-authd-123.pid`)."""
+    pids = []
+    for path in places.pids.glob(f"{daemon}-*.pid"):
+        number = path.name.removeprefix(f"{daemon}-").removesuffix(".pid")
+        if number.isdigit():
+            pids.append(int(number))
+    return pids
+
+
+def living(places: Places, table: Table, daemon: str) -> set[int]:
+    """Find a daemon's processes: by name, or by a pid file whose process is of the tree."""
+    tree = {p.pid: p for p in table.tree()}
+    named = {pid for pid, p in tree.items() if p.name == daemon}
+    return named | {
+        pid for pid in pid_file_of(places, daemon) if pid in tree and not tree[pid].name
+    }
+
+
+def groups_of(places: Places, table: Table, daemon: str) -> set[int]:
+    """Find the process groups that are this daemon's alone, so that they may be killed whole."""
+    mine = living(places, table, daemon)
+    groups = {table.processes[pid].group for pid in mine}
+    own = table.processes[table.own].group if table.own in table.processes else os.getpgrp()
+    others = {p.group for p in table.tree() if p.pid not in mine and p.name not in ("", daemon)}
+    return groups - others - {own, 0, 1}
+
+
+def members(table: Table, groups: Collection[int]) -> set[int]:
+    """Find everything of the tree that is in these groups."""
+    return {p.pid for p in table.tree() if p.group in groups}
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.1) -> bool:
+    """Wait for a condition, looking at it again and again; False when time ran out."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(pause)
+    return True
