@@ -8,7 +8,10 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 from repository.places import MEBIBYTE, Limits, RefusedError
 
@@ -60,7 +63,11 @@ _SENTENCES = (
     (r"not found|error: 404", "there is no repository at this address"),
 )
 _ADDRESS = re.compile(r"https?://\S+")
-_TOO_LARGE = re.compile(r"file too large|file size limit|signal 25", re.IGNORECASE)
+_TOO_LARGE = re.compile(r"file too large", re.IGNORECASE)
+
+
+class TooLargeError(RefusedError):
+    """Git wanted to write more than it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,48 +78,74 @@ class Git:
     deadline: float
     limits: Limits
 
-    def run(self, *arguments: str, protocols: str = "", stdin: bytes = b"") -> bytes:
+    def run(
+        self, *arguments: str, protocols: str = "", stdin: bytes = b"", most: int | None = None
+    ) -> bytes:
         """Return what Git writes, or raise `RefusedError`.
 
-        `protocols` names those it may speak, none by default.
+        `protocols` names those it may speak, none by default; `most` bounds, in bytes, each
+        file it writes and its answer, which goes through a file for that reason: a few
+        kilobytes can unfold into an endless listing.
         """
-        command = ["git", *_options(self.limits), *arguments]
-        with subprocess.Popen(
-            command,
-            cwd=self.directory,
-            env=_environment(self.directory, protocols),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            preexec_fn=self._limit,
-            start_new_session=True,
-        ) as process:
-            try:
-                output, errors = process.communicate(stdin, self._remaining())
-            except subprocess.TimeoutExpired:
-                raise RefusedError(f"not fetched within {self.limits.seconds:g} seconds") from None
-            finally:
-                _end_group(process.pid)
-        if process.returncode != 0:
-            raise RefusedError(self._sentence(process.returncode, errors))
-        return output
+        most = self.limits.pack_bytes if most is None else most
+        with (
+            TemporaryFile(dir=self.directory) as question,
+            TemporaryFile(dir=self.directory) as answer,
+            TemporaryFile(dir=self.directory) as errors,
+        ):
+            question.write(stdin)
+            question.seek(0)
+            status = self._wait(
+                subprocess.Popen(
+                    ["git", *_options(self.limits), *arguments],
+                    cwd=self.directory,
+                    env=_environment(self.directory, protocols),
+                    stdin=question,
+                    stdout=answer,
+                    stderr=errors,
+                    preexec_fn=partial(_limit, most, self.limits.memory_bytes, bool(protocols)),
+                    start_new_session=True,
+                )
+            )
+            if status != 0:
+                raise _refusal(status, _text(errors), most)
+            answer.seek(0)
+            return answer.read()
 
-    def _remaining(self) -> float:
-        return max(self.deadline - time.monotonic(), 0.01)
+    def _wait(self, process: subprocess.Popen) -> int:
+        try:
+            return process.wait(max(self.deadline - time.monotonic(), 0.01))
+        except subprocess.TimeoutExpired:
+            raise RefusedError(f"not fetched within {self.limits.seconds:g} seconds") from None
+        finally:
+            _end_group(process.pid)
+            process.wait()
 
-    def _limit(self) -> None:
-        """Bound what one Git process may write into a file, and its memory."""
-        limits = self.limits
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limits.pack_bytes, limits.pack_bytes))
-        resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
 
-    def _sentence(self, status: int, errors: bytes) -> str:
-        text = errors.decode("utf-8", "replace")
-        _log.warning("git: status %s: %a", status, text[-2000:])
-        if status == -signal.SIGXFSZ or _TOO_LARGE.search(text):
-            return f"larger than {self.limits.pack_bytes // MEBIBYTE} MiB"
-        return sentence(text) or f"Git cannot read it (exit status {status})"
+def _limit(written: int, memory: int, helpers: bool) -> None:
+    """Bound, between fork and exec, what a process writes into one file, and its memory.
+
+    Where helpers of Git write, the signal is ignored and becomes an error that Git names;
+    Git itself would go on after such an error in a listing, so there the signal ends it.
+    """
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN if helpers else signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (written, written))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def _text(errors: IO[bytes]) -> str:
+    """Read the end of what Git complained about."""
+    size = errors.seek(0, os.SEEK_END)
+    errors.seek(max(size - 4096, 0))
+    return errors.read().decode("utf-8", "replace")
+
+
+def _refusal(status: int, text: str, most: int) -> RefusedError:
+    _log.warning("git: status %s: %a", status, text)
+    if status == -signal.SIGXFSZ or _TOO_LARGE.search(text):
+        return TooLargeError(f"larger than {most // MEBIBYTE} MiB")
+    return RefusedError(sentence(text) or f"Git cannot read it (exit status {status})")
 
 
 def sentence(text: str) -> str | None:

@@ -34,9 +34,10 @@ def notify(path: Path) -> None:
     connection = _Connection(path)
     try:
         connection.request("POST", "/v1/notices", body, {"Content-Type": "application/json"})
-        status = connection.getresponse().status
-        if status != 200:
-            _log.warning("Pebble refused the notice: status %s", status)
+        response = connection.getresponse()
+        response.read()
+        if response.status != 200:
+            _log.warning("Pebble refused the notice: status %s", response.status)
     except (OSError, http.client.HTTPException) as error:
         _log.warning("Pebble cannot be told: %s", error)
     finally:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from repository.git import Git
+from repository.git import Git, TooLargeError
 from repository.places import MEBIBYTE, Limits, RefusedError
 
 _REGULAR = ("100644", "100755", "100664")
@@ -39,10 +39,14 @@ def listing(git: Git, commit: str, subdirectory: str | None, limits: Limits) -> 
     name = f"{commit}:{subdirectory or ''}"
     if subdirectory is not None and _kind(git, name) != "tree":
         raise RefusedError(f'no directory "{subdirectory}" in the repository')
-    output = git.run("ls-tree", "-r", "-z", "-l", "--full-tree", name)
+    too_many = RefusedError(f"more than {limits.entries} files")
+    try:
+        output = git.run("ls-tree", "-r", "-z", "-l", name, most=limits.listing_bytes)
+    except TooLargeError:
+        raise too_many from None
     lines = output.split(b"\0")[:-1]
     if len(lines) > limits.entries:
-        raise RefusedError(f"more than {limits.entries} files")
+        raise too_many
     return [_entry(line) for line in lines]
 
 
