@@ -1,0 +1,1 @@
+"""The charm: `charm.py` alone knows events, the other modules know less and less."""

@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""The Wazuh server as one cluster whose master moves by itself."""
+
+import datetime
+import functools
+import logging
+
+import ops
+
+from src import cluster, files, secrets, senders, state, status, wazuh
+from src.picture import Picture
+
+logger = logging.getLogger(__name__)
+
+
+class WazuhOperatorCharm(ops.CharmBase):
+    """Brings one unit to what Juju says; everything that takes time is its supervisor's.
+
+    No event is trusted to come, or to come once: each of them leads to the same `_reconcile`,
+    which changes nothing when nothing changed.
+    """
+
+    def __init__(self, framework: ops.Framework) -> None:
+        super().__init__(framework)
+        self._container = self.unit.get_container(wazuh.CONTAINER)
+        self._waiting_for: str | None = None
+        self._try_again = False
+        peers, pebble = self.on[state.PEERS], self.on[wazuh.CONTAINER]
+        for event in (
+            self.on.data_storage_attached,
+            self.on.leader_elected,
+            self.on.start,
+            peers.relation_created,
+            peers.relation_joined,
+            peers.relation_changed,
+            peers.relation_departed,
+            pebble.pebble_ready,
+            pebble.pebble_check_failed,
+            pebble.pebble_check_recovered,
+        ):
+            framework.observe(event, self._reconcile)
+        framework.observe(self.on.install, self._on_install)
+        framework.observe(self.on.upgrade_charm, self._on_upgrade_charm)
+        framework.observe(self.on.config_changed, self._on_config_changed)
+        framework.observe(self.on.update_status, self._on_update_status)
+        framework.observe(self.on.secret_changed, self._on_secret_changed)
+        framework.observe(self.on.secret_remove, self._on_secret_remove)
+        framework.observe(pebble.pebble_custom_notice, self._on_pebble_custom_notice)
+        framework.observe(self.on.issue_sender_certificate_action, self._on_issue_certificate)
+        framework.observe(self.on.collect_unit_status, self._on_collect_status)
+        framework.observe(self.on.collect_app_status, self._on_collect_status)
+
+    def _reconcile(self, _event: ops.EventBase) -> None:
+        """Read what is, decide what is due, and do only that."""
+        if self._picture.is_settled():
+            return
+        vault = self._open_secrets()
+        if vault is not None:
+            published = self._publish(vault)
+            self._configure(vault, published)
+
+    def _on_install(self, event: ops.InstallEvent) -> None:
+        """Put the ports on the application's Service, which Juju keeps from then on."""
+        self.unit.set_ports(*files.PORTS)
+        self._reconcile(event)
+
+    def _on_upgrade_charm(self, event: ops.UpgradeCharmEvent) -> None:
+        """Do the same: another revision may have other ports."""
+        self.unit.set_ports(*files.PORTS)
+        self._reconcile(event)
+
+    def _on_config_changed(self, event: ops.ConfigChangedEvent) -> None:
+        self._reconcile(event)
+
+    def _on_update_status(self, event: ops.UpdateStatusEvent) -> None:
+        """Try again what failed for an outside cause."""
+        self._try_again = True
+        self._reconcile(event)
+
+    def _on_secret_changed(self, event: ops.SecretChangedEvent) -> None:
+        """Follow the newest revision: a quiet hook reads the one that this unit follows."""
+        secrets.follow(event.secret)
+        self._reconcile(event)
+
+    def _on_secret_remove(self, event: ops.SecretRemoveEvent) -> None:
+        """Drop a revision that nobody follows any more; they would pile up."""
+        event.remove_revision()
+
+    def _on_pebble_custom_notice(self, event: ops.PebbleCustomNoticeEvent) -> None:
+        """Take up the supervisor's news; only then may the workload have another version."""
+        version = self._picture.workload.report.version
+        if event.notice.key == wazuh.STATE_NOTICE and version:
+            self.unit.set_workload_version(version)
+        self._reconcile(event)
+
+    def _on_issue_certificate(self, event: ops.ActionEvent) -> None:
+        """Issue a syslog sender's certificate; only the leader may make a secret."""
+        if not self.unit.is_leader():
+            event.fail(f"only the leader can do this: juju run {self.app.name}/leader …")
+            return
+        try:
+            result = senders.issue(
+                self.app,
+                self.model,
+                name=event.params["name"],
+                days=event.params.get("days", senders.DAYS),
+                request=event.params.get("signing-request", ""),
+                now=_now(),
+            )
+        except senders.RefusedError as reason:
+            event.fail(str(reason))
+            return
+        event.set_results(result)
+
+    def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
+        """Say what holds; the only place that sets a status."""
+        for found in status.find(self._picture, self.app.planned_units, self._waiting_for):
+            event.add_status(found)
+
+    @functools.cached_property
+    def _picture(self) -> Picture:
+        """Tell what Juju and the container say at the beginning of this hook."""
+        juju = state.load(self.model)
+        found = wazuh.look(self._container, repository=bool(juju.repository))
+        return Picture(juju, found, _now(), self._try_again)
+
+    def _open_secrets(self) -> secrets.Vault | None:
+        """Read all secrets, which the leader makes and renews first; None while one is missing."""
+        juju = self._picture.juju
+        if juju.missing() and not juju.may_publish:
+            return None
+        try:
+            contents = secrets.read_all(self.model)
+        except secrets.UnavailableError as label:
+            self._waiting_for = f"waiting for Juju to hand out the secret {label}"
+            return None
+        if juju.may_publish:
+            contents = secrets.ensure(
+                self.app,
+                self.model,
+                contents,
+                hosts=juju.names.hosts(),
+                agent_password=juju.agent_password,
+                now=self._picture.now,
+            )
+        missing = secrets.first_missing(contents)
+        if missing:
+            self._waiting_for = f"waiting for the leader to make the secret {missing}"
+            return None
+        return secrets.open_vault(contents)
+
+    def _publish(self, vault: secrets.Vault) -> cluster.Decision | None:
+        """Tell all units who is master and which secrets hold, as leader and only on change."""
+        peers = self._picture.juju.peers
+        relation = self.model.get_relation(state.PEERS)
+        if relation is None or not self._picture.juju.may_publish:
+            return None
+        decision = self._picture.next_decision()
+        told = decision or peers.decision
+        if told is None:
+            return None
+        databag = relation.data[self.app]
+        for key, value in state.dump_peers(told, vault.digest).items():
+            if databag.get(key) != value:
+                databag[key] = value
+        if decision:
+            logger.info("epoch %s: %s is to be master", decision.epoch, decision.master)
+        return decision
+
+    def _configure(self, vault: secrets.Vault, published: cluster.Decision | None) -> None:
+        """Bring the container to what was decided before this hook began."""
+        picture = self._picture
+        decision = cluster.acted_on(picture.juju.peers.decision, published)
+        if decision is None or not picture.workload.reachable:
+            return
+        self._picture = picture.acting_on(decision)
+        spec = picture.spec(decision, vault.digest_key, picture.wake(decision, published))
+        change = picture.change(spec, vault)
+        try:
+            wazuh.apply(self._container, picture.workload, change)
+        except wazuh.UnreachableError as reason:
+            logger.warning("the container did not take its configuration: %s", reason)
+            self._waiting_for = "waiting for Pebble to take the configuration"
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+if __name__ == "__main__":
+    ops.main(WazuhOperatorCharm)

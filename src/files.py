@@ -1,0 +1,379 @@
+"""From what is known to every file of the workload and its Pebble layer. Pure.
+
+The table of owners and modes, and the names of everything that is pushed, stand here alone.
+"""
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from src import cluster, digests
+from src.cluster import Role
+
+if TYPE_CHECKING:
+    from src.repository import Source
+    from src.secrets import Vault
+
+SCHEMA = 1
+ROOT = "/etc/wazuh-server"
+DESIRED = f"{ROOT}/desired.json"
+APPLIED = f"{ROOT}/applied.json"
+REPOSITORY = f"{ROOT}/repository.json"
+PORTS = (1514, 1515, 6514, 55000)
+SENDERS_PORT = 6514
+SENDERS_LOGS = "/var/ossec/logs/senders"
+LAYER = "wazuh-server"
+
+DIRECTORIES = {
+    ROOT: 0o711,
+    f"{ROOT}/files": 0o700,
+    f"{ROOT}/peer": 0o700,
+    f"{ROOT}/rsyslog": 0o700,
+}
+"""The folders made before any push, with their modes. Git's user has to pass the topmost one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who a file belongs to and who may use it."""
+
+    user: str
+    group: str
+    mode: int
+
+
+_ROOT_ONLY = Owner("root", "root", 0o600)
+_WAZUH_READS = Owner("root", "wazuh", 0o640)
+_WAZUH_KEY = Owner("wazuh", "wazuh", 0o400)
+_WAZUH_OWNS = Owner("wazuh", "wazuh", 0o640)
+
+INSTALLED = {
+    "etc/ossec.conf": _WAZUH_READS,
+    "etc/authd.pass": _WAZUH_READS,
+    "etc/sslmanager.cert": _WAZUH_READS,
+    "etc/sslmanager.key": _WAZUH_READS,
+    "api/configuration/api.yaml": _WAZUH_READS,
+    "api/configuration/ssl/server.crt": _WAZUH_KEY,
+    "api/configuration/ssl/server.key": _WAZUH_KEY,
+    "api/configuration/security/private_key.pem": _WAZUH_OWNS,
+    "api/configuration/security/public_key.pem": _WAZUH_OWNS,
+}
+"""Files the supervisor installs below /var/ossec, as they are to be there."""
+
+_OWNERS = {
+    **{f"{ROOT}/files/{path}": owner for path, owner in INSTALLED.items()},
+    f"{ROOT}/users.json": _ROOT_ONLY,
+    f"{ROOT}/peer/ca.crt": _ROOT_ONLY,
+    f"{ROOT}/peer/peer.crt": _ROOT_ONLY,
+    f"{ROOT}/peer/peer.key": _ROOT_ONLY,
+    f"{ROOT}/rsyslog/rsyslog.conf": _ROOT_ONLY,
+    f"{ROOT}/rsyslog/ca.crt": _ROOT_ONLY,
+    f"{ROOT}/rsyslog/server.crt": _ROOT_ONLY,
+    f"{ROOT}/rsyslog/server.key": _ROOT_ONLY,
+    REPOSITORY: Owner("root", "wazuh-git", 0o640),
+    DESIRED: _ROOT_ONLY,
+    APPLIED: _ROOT_ONLY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of the workload; its content may be secret and is never shown."""
+
+    path: str
+    content: str
+
+    def __repr__(self) -> str:
+        return f"File({self.path!r})"
+
+    @property
+    def owner(self) -> Owner:
+        """Owner and mode, from the table."""
+        return _OWNERS[self.path]
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the content."""
+        return digests.plain(self.content.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """All that the files follow from, besides the content of the secrets."""
+
+    unit: str
+    names: cluster.Names
+    decision: cluster.Decision
+    options: tuple[str, ...] = ()
+    """The options' texts as people wrote them, good or bad."""
+    request: str = ""
+    """A digest that tells one wish for a configuration repository from another."""
+    serve: Mapping[str, str | None] | None = None
+    """What the supervisor is told of the repository's rules: nothing to change, or the commit to
+    serve (None: take away what was served)."""
+    wake: int = 0
+
+    @property
+    def role(self) -> Role:
+        """The role of this unit."""
+        return self.decision.role(self.unit)
+
+    def inputs(self, key: str, secrets_digest: str) -> str:
+        """Return a keyed digest of everything that is rendered: equal means nothing to do."""
+        return digests.keyed(
+            key,
+            (
+                fingerprint(),
+                secrets_digest,
+                self.unit,
+                (self.names.application, self.names.model),
+                self.decision.dump(),
+                self.options,
+                (self.request, self.serve, self.wake),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What the container is to hold, in the order in which it is to be pushed."""
+
+    files: tuple[File, ...]
+    layer: Mapping[str, Mapping]
+    inputs: str
+
+    def digests(self) -> dict[str, str]:
+        """Return the digest of each file by its path."""
+        return {file.path: file.digest for file in self.files}
+
+
+def render(spec: Spec, vault: "Vault", source: "Source | None" = None) -> Rendered:
+    """Render every file and the layer; `desired.json` comes last: it makes the others count.
+
+    `source` is the configuration repository that this unit is to fetch, if any.
+    """
+    installed = _installed(spec, vault)
+    files = [
+        *(File(f"{ROOT}/files/{path}", content) for path, content in installed.items()),
+        File(f"{ROOT}/users.json", _users(vault)),
+        File(f"{ROOT}/peer/ca.crt", _pem(vault.authority)),
+        File(f"{ROOT}/peer/peer.crt", _pem(vault.peer.certificate)),
+        File(f"{ROOT}/peer/peer.key", _pem(vault.peer.private_key)),
+        *_rsyslog(vault),
+        *_repository(source, spec.request),
+    ]
+    inputs = spec.inputs(vault.digest_key, vault.digest)
+    files.append(File(DESIRED, _desired(spec, vault, installed, inputs)))
+    return Rendered(tuple(files), _layer(spec, vault, source), inputs)
+
+
+@functools.cache
+def fingerprint() -> str:
+    """Digest the charm's own code and templates, since another charm may render otherwise."""
+    root = _charm_root()
+    paths = sorted([*(root / "src").glob("*.py"), *(root / "templates").iterdir()])
+    return digests.plain(b"\0".join(path.read_bytes() for path in paths))
+
+
+def _charm_root() -> Path:
+    return Path(__file__).resolve().parent.parent
+
+
+def _installed(spec: Spec, vault: "Vault") -> dict[str, str]:
+    """Render the files that the supervisor puts below /var/ossec, by their path there."""
+    return {
+        "etc/ossec.conf": _ossec_conf(spec, vault.cluster_key, _master_address(spec)),
+        "etc/authd.pass": f"{vault.enrolment}\n",
+        "etc/sslmanager.cert": _pem(vault.api.certificate),
+        "etc/sslmanager.key": _pem(vault.api.private_key),
+        "api/configuration/api.yaml": _template("api.yaml.j2"),
+        "api/configuration/ssl/server.crt": _pem(vault.api.certificate),
+        "api/configuration/ssl/server.key": _pem(vault.api.private_key),
+        "api/configuration/security/private_key.pem": _pem(vault.token_private),
+        "api/configuration/security/public_key.pem": _pem(vault.token_public),
+    }
+
+
+def _master_address(spec: Spec) -> str:
+    return spec.names.address(spec.decision.master)
+
+
+def _ossec_conf(spec: Spec, cluster_key: str, master_address: str) -> str:
+    return _template(
+        "ossec.conf.j2",
+        node_name=cluster.node_name(spec.unit),
+        node_type=spec.role.value,
+        cluster_key=cluster_key,
+        master_address=master_address,
+        senders=f"{SENDERS_LOGS}/*.log",
+    )
+
+
+def _users(vault: "Vault") -> str:
+    """List the API users; 1 is Wazuh's role `administrator`, which its own two have already."""
+    users = {
+        name: {"password": password, "roles": [1]}
+        if name == "wazuh-charm"
+        else {"password": password}
+        for name, password in vault.users
+    }
+    return _json(users)
+
+
+def _rsyslog(vault: "Vault") -> tuple[File, ...]:
+    folder = f"{ROOT}/rsyslog"
+    return (
+        File(
+            f"{folder}/rsyslog.conf",
+            _template("rsyslog.conf.j2", folder=folder, port=SENDERS_PORT, logs=SENDERS_LOGS),
+        ),
+        File(f"{folder}/ca.crt", _pem(vault.authority)),
+        File(f"{folder}/server.crt", _pem(vault.api.certificate)),
+        File(f"{folder}/server.key", _pem(vault.api.private_key)),
+    )
+
+
+def _repository(source: "Source | None", request: str) -> tuple[File, ...]:
+    if source is None:
+        return ()
+    content = {
+        "url": source.url,
+        "ref": source.ref,
+        "subdirectory": source.subdirectory,
+        "request": request,
+    }
+    return (File(REPOSITORY, _json(content)),)
+
+
+def _desired(spec: Spec, vault: "Vault", installed: Mapping[str, str], inputs: str) -> str:
+    return _json(
+        {
+            "schema": SCHEMA,
+            "inputs": inputs,
+            "epoch": spec.decision.epoch,
+            "role": spec.role.value,
+            "node": cluster.node_name(spec.unit),
+            "master": cluster.node_name(spec.decision.master),
+            "endpoints": spec.names.endpoints,
+            "enrolment": True,
+            "high-water": spec.decision.high_water,
+            "wake": spec.wake,
+            "files": {path: _entry(path, content) for path, content in installed.items()},
+            "generations": _generations(spec, vault, installed),
+            "ruleset": spec.serve,
+        }
+    )
+
+
+def _entry(path: str, content: str) -> dict[str, str]:
+    owner = INSTALLED[path]
+    return {
+        "sha256": digests.plain(content.encode()),
+        "owner": owner.user,
+        "group": owner.group,
+        "mode": f"{owner.mode:04o}",
+    }
+
+
+def _generations(spec: Spec, vault: "Vault", installed: Mapping[str, str]) -> dict[str, str]:
+    """Digest the part of each daemon that has to be restarted alone when its own part changes."""
+
+    def of(*prefixes: str) -> list[str]:
+        return [content for path, content in installed.items() if path.startswith(prefixes)]
+
+    parts = {
+        "wazuh-clusterd": [_master_address(spec), vault.cluster_key],
+        "wazuh-authd": of("etc/authd.pass", "etc/sslmanager."),
+        "wazuh-apid": of("api/"),
+        "wazuh-modulesd": [],
+        "users": [list(pair) for pair in vault.users],
+    }
+    return {name: digests.keyed(vault.digest_key, part) for name, part in parts.items()}
+
+
+def _layer(spec: Spec, vault: "Vault", source: "Source | None") -> dict[str, Mapping]:
+    services = {"wazuh": _wazuh_service(spec, vault), "rsyslog": _rsyslog_service(vault)}
+    if source is not None:
+        services["repository"] = _REPOSITORY_SERVICE
+    return {"services": services, "checks": {"ready": _READY}}
+
+
+def _wazuh_service(spec: Spec, vault: "Vault") -> dict:
+    """Describe the supervisor; its environment holds what needs all daemons restarted.
+
+    The master's address and the key are left out of the digest: they need one daemon only.
+    """
+    configuration = _ossec_conf(spec, cluster_key="", master_address="")
+    return {
+        "override": "replace",
+        "summary": "Wazuh and its supervisor",
+        "command": "/opt/wazuh-server/bin/supervisor",
+        "startup": "enabled",
+        "on-failure": "restart",
+        "kill-delay": "25s",
+        "environment": {
+            "WAZUH_NODE_TYPE": spec.role.value,
+            "WAZUH_NODE_NAME": cluster.node_name(spec.unit),
+            "WAZUH_CONFIGURATION": digests.keyed(vault.digest_key, configuration),
+        },
+    }
+
+
+def _rsyslog_service(vault: "Vault") -> dict:
+    contents = [file.content for file in _rsyslog(vault)]
+    return {
+        "override": "replace",
+        "summary": "syslog over TLS on port 6514",
+        "command": (
+            f"/usr/sbin/rsyslogd -n -f {ROOT}/rsyslog/rsyslog.conf "
+            "-i /run/wazuh-server/rsyslogd.pid"
+        ),
+        "startup": "enabled",
+        "environment": {"RSYSLOG_CONFIGURATION": digests.keyed(vault.digest_key, contents)},
+    }
+
+
+_REPOSITORY_SERVICE = {
+    "override": "replace",
+    "summary": "fetches rules, decoders and lists from the configuration repository",
+    "command": "/opt/wazuh-server/bin/fetch-repository",
+    "startup": "disabled",
+    "user": "wazuh-git",
+    "group": "wazuh-git",
+    "on-success": "ignore",
+    "on-failure": "ignore",
+}
+
+_READY = {
+    "override": "replace",
+    "level": "ready",
+    "period": "2s",
+    "timeout": "1s",
+    "threshold": 2,
+    "http": {"url": "http://127.0.0.1:8515/ready"},
+}
+
+
+def _pem(text: str) -> str:
+    return f"{text.strip()}\n"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
+
+
+def _template(name: str, **values: str | int) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_charm_root() / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name).render(**values)

@@ -1,0 +1,132 @@
+"""What a hook finds, and what follows from it for this unit. Pure: no Juju, no Pebble."""
+
+import dataclasses
+import datetime
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from src import cluster, digests, files, state, wazuh
+from src.cluster import Role
+
+if TYPE_CHECKING:
+    from src import secrets
+    from src.repository import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The beginning of one hook."""
+
+    juju: state.State
+    workload: wazuh.Workload
+    now: datetime.datetime
+    try_again: bool = False
+    """Tell whether what failed for an outside cause is to be tried again."""
+
+    def is_settled(self) -> bool:
+        """Tell whether all is as it was left: then there is nothing to read, render or push."""
+        juju, found = self.juju, self.workload
+        decision, key = juju.peers.decision, juju.digest_key
+        if decision is None or key is None or not found.reachable:
+            return False
+        spec = self.spec(decision, key, found.applied.wake)
+        return (
+            found.applied.inputs == spec.inputs(key, juju.peers.secrets_digest)
+            and found.holds(found.applied.layer)
+            and (bool(found.applied.problem) or not self.fetch_due(spec))
+            and not (juju.leader and self._leader_has_work(key))
+        )
+
+    def acting_on(self, decision: cluster.Decision) -> "Picture":
+        """Return the picture of a hook that acts on this decision, as its status shows it."""
+        peers = dataclasses.replace(self.juju.peers, decision=decision)
+        return dataclasses.replace(self, juju=dataclasses.replace(self.juju, peers=peers))
+
+    def next_decision(self) -> cluster.Decision | None:
+        """Decide what the leader has to publish now, if anything."""
+        report = self.workload.report
+        return cluster.next_decision(
+            self.juju.peers.decision,
+            leader=self.juju.unit,
+            configured=report.exists,
+            seen_epoch=report.epoch,
+            highest_id=report.highest_id,
+        )
+
+    def wake(self, acted_on: cluster.Decision, published: cluster.Decision | None) -> int:
+        """Return the wake-up to ask for: a new value when something is still to be done.
+
+        A hook that fails after it asked asks for another value when it is run again.
+        """
+        before = self.workload.applied.wake
+        if published is None or published == acted_on:
+            return before
+        return max(published.epoch, before + 1)
+
+    def spec(self, decision: cluster.Decision, key: str, wake: int) -> files.Spec:
+        """Gather what the files follow from when this decision is acted on."""
+        option = self.juju.repository
+        request = digests.keyed(key, option) if option else ""
+        is_master = decision.role(self.juju.unit) is Role.MASTER
+        return files.Spec(
+            unit=self.juju.unit,
+            names=self.juju.names,
+            decision=decision,
+            options=(option, self.juju.password_option),
+            request=request,
+            serve=self._serve(request) if is_master else None,
+            wake=wake,
+        )
+
+    def fetch_due(self, spec: files.Spec) -> bool:
+        """Tell whether the master is to fetch the configuration repository now."""
+        found = self.workload
+        if not spec.request or spec.role is not Role.MASTER or "repository" in found.running:
+            return False
+        failed = found.fetched.error is not None
+        return found.fetched.request != spec.request or (failed and self.try_again)
+
+    def change(self, spec: files.Spec, vault: "secrets.Vault") -> wazuh.Change:
+        """Render what the container is to be given, with the memory that is left there."""
+        source, problem = self.repository()
+        if spec.role is not Role.MASTER:
+            source = None
+        memory = dataclasses.replace(
+            self.workload.applied,
+            password=digests.keyed(vault.digest_key, vault.enrolment),
+            renew_after=vault.renew_after,
+            wake=spec.wake,
+            serve=spec.serve,
+            problem=problem,
+        )
+        fetch = source is not None and self.fetch_due(spec)
+        return wazuh.Change(files.render(spec, vault, source), memory, fetch)
+
+    def repository(self) -> "tuple[Source | None, str | None]":
+        """Read the option's address, or why it is not taken; neither when it is unset."""
+        if not self.juju.repository:
+            return None, None
+        from src.repository import Source
+
+        try:
+            return Source.parse(self.juju.repository), None
+        except ValueError as reason:
+            return None, str(reason)
+
+    def _serve(self, request: str) -> dict[str, str | None] | None:
+        """Choose the commit to serve: the newest fetched well, else the one served before."""
+        fetched, before = self.workload.fetched, self.workload.applied.serve
+        if not request:
+            return {"commit": None}
+        if fetched.request == request and fetched.commit and not fetched.error:
+            return {"commit": fetched.commit}
+        return dict(before) if before else None
+
+    def _leader_has_work(self, key: str) -> bool:
+        """Tell whether the role, a certificate or the enrolment password is to be changed."""
+        applied, wanted = self.workload.applied, self.juju.agent_password.value
+        return (
+            self.next_decision() is not None
+            or self.now.isoformat() >= applied.renew_after
+            or (wanted is not None and digests.keyed(key, wanted) != applied.password)
+        )

@@ -1,0 +1,349 @@
+"""The application's Juju secrets: made and renewed by the leader, read by every unit by label.
+
+Ids are never stored. Contents are read in full only when something changed: the peers' databag
+holds a keyed digest of them all, so that a quiet hook reads one secret instead of six.
+"""
+
+import datetime
+import secrets
+import string
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import ops
+
+from src import digests
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from src import certificates
+
+CLUSTER_KEY = "cluster-key"
+API_USERS = "api-users"
+AUTHORITY = "certificate-authority"
+API_IDENTITY = "api-identity"
+PEER_IDENTITY = "peer-identity"
+ENROLMENT = "enrolment-password"
+LABELS = (CLUSTER_KEY, API_USERS, AUTHORITY, API_IDENTITY, PEER_IDENTITY, ENROLMENT)
+
+USERS = ("wazuh", "wazuh-wui", "wazuh-charm")
+PEER_HOST = "peer.wazuh-server.internal"
+LONGEST_PASSWORD = 512
+_SHORTEST_PASSWORD = 2
+_LETTERS_AND_DIGITS = string.ascii_letters + string.digits
+
+Content = dict[str, str]
+Contents = Mapping[str, Content]
+
+
+class UnavailableError(Exception):
+    """A secret that exists but cannot be read now; the text names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A certificate and its private key, PEM."""
+
+    certificate: str
+    private_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """All that a unit needs of the application's secrets."""
+
+    cluster_key: str = field(repr=False)
+    digest_key: str = field(repr=False)
+    users: tuple[tuple[str, str], ...] = field(repr=False)
+    authority: str
+    api: Identity
+    peer: Identity
+    token_private: str = field(repr=False)
+    token_public: str
+    enrolment: str = field(repr=False)
+    digest: str
+    """A keyed digest of every secret's content."""
+    renew_after: str
+    """When the leader has to renew a certificate, in ISO 8601 and UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPassword:
+    """What the option `agent-password` gives: a password, or why there is none."""
+
+    value: str | None = field(default=None, repr=False)
+    problem: str | None = None
+
+
+def digest_key(content: Content) -> str:
+    """Return the key of all keyed digests, which stays when the cluster key is rotated."""
+    return content.get("digest-key") or content["key"]
+
+
+def read(model: ops.Model, label: str, *, refresh: bool = True) -> Content | None:
+    """Read the content of the application's secret of this label; None when there is none.
+
+    Raises UnavailableError when Juju refuses it for another reason.
+    """
+    try:
+        secret = model.get_secret(label=label)
+        return secret.get_content(refresh=True) if refresh else secret.get_content()
+    except ops.SecretNotFoundError:
+        return None
+    except ops.ModelError:
+        raise UnavailableError(label) from None
+
+
+def read_all(model: ops.Model) -> dict[str, Content]:
+    """Read the newest contents of all secrets that exist, by label. Raises UnavailableError."""
+    found = {label: read(model, label) for label in LABELS}
+    return {label: content for label, content in found.items() if content}
+
+
+def first_missing(contents: Contents) -> str | None:
+    """Return the label of the first secret that does not exist yet, or is not whole."""
+    return next((label for label in LABELS if not _is_whole(label, contents)), None)
+
+
+def open_vault(contents: Contents) -> Vault:
+    """Return the secrets as one value; call it when `first_missing` finds nothing."""
+    key = digest_key(contents[CLUSTER_KEY])
+    users, api, peer = contents[API_USERS], contents[API_IDENTITY], contents[PEER_IDENTITY]
+    return Vault(
+        cluster_key=contents[CLUSTER_KEY]["key"],
+        digest_key=key,
+        users=tuple((name, users[name]) for name in USERS),
+        authority=contents[AUTHORITY]["certificate"],
+        api=Identity(api["certificate"], api["private-key"]),
+        peer=Identity(peer["certificate"], peer["private-key"]),
+        token_private=api["jwt-private"],
+        token_public=api["jwt-public"],
+        enrolment=contents[ENROLMENT]["password"],
+        digest=digests.keyed(key, {label: contents[label] for label in LABELS}),
+        renew_after=_renew_after(contents).isoformat(),
+    )
+
+
+def ensure(
+    app: ops.Application,
+    model: ops.Model,
+    contents: Contents,
+    *,
+    hosts: Sequence[str],
+    agent_password: AgentPassword,
+    now: datetime.datetime,
+) -> dict[str, Content]:
+    """Make what is missing and renew what expires; the leader alone may call it.
+
+    Returns the contents as they are afterwards, for a hook cannot read what it has just written.
+    """
+    result = dict(contents)
+    for label, make in _recipes(app.name, hosts, agent_password, now).items():
+        wanted = make(result)
+        if label not in contents:
+            app.add_secret(wanted, label=label)
+        elif wanted != contents[label]:
+            model.get_secret(label=label).set_content(wanted)
+        result[label] = wanted
+    return result
+
+
+def store(app: ops.Application, model: ops.Model, label: str, content: Content) -> str:
+    """Put the content into the application's secret of this label and return the secret's id."""
+    try:
+        secret = model.get_secret(label=label)
+    except ops.SecretNotFoundError:
+        return str(app.add_secret(content, label=label).id)
+    secret.set_content(content)
+    return secret.get_info().id
+
+
+def follow(secret: ops.Secret) -> None:
+    """Take up the newest revision; one that was taken away meanwhile is somebody else's news."""
+    try:
+        secret.get_content(refresh=True)
+    except ops.ModelError:
+        return
+
+
+def read_agent_password(model: ops.Model, secret_id: str | None) -> AgentPassword:
+    """Read the operator's enrolment password, checked; an unset option gives an empty value.
+
+    What this unit already follows is read first, which costs one hook tool; a bad one is read
+    again in its newest revision, since Juju tells nobody that a secret was granted.
+    """
+    if not secret_id:
+        return AgentPassword()
+    try:
+        secret = model.get_secret(id=secret_id)
+        found = _checked(secret.get_content())
+        return _checked(secret.get_content(refresh=True)) if found.problem else found
+    except ops.SecretNotFoundError:
+        return AgentPassword(problem="the secret does not exist or was removed")
+    except ops.ModelError:
+        return AgentPassword(problem="the secret is not granted to this application")
+
+
+def _checked(content: Content) -> AgentPassword:
+    if "password" not in content:
+        return AgentPassword(problem='the secret has no key "password"')
+    password = content["password"]
+    problem = _password_problem(password)
+    return AgentPassword(problem=problem) if problem else AgentPassword(password)
+
+
+def _password_problem(password: str) -> str | None:
+    """Tell why Wazuh's enrolment daemon would not take it; never the password itself.
+
+    It reads one line of 4094 bytes at most and takes one of a single character for none
+    (wazuh/src os_auth/main-server.c).
+    """
+    rules = (
+        (not password, "the password is empty"),
+        ("\0" in password, "the password has a NUL character"),
+        ("\n" in password or "\r" in password, "the password has a line break"),
+        (not password.isprintable(), "the password has a control character"),
+        (password != password.strip(), "the password begins or ends with a space"),
+        (len(password) < _SHORTEST_PASSWORD, "the password is shorter than 2 characters"),
+        (
+            len(password.encode(errors="replace")) > LONGEST_PASSWORD,
+            f"the password is longer than {LONGEST_PASSWORD} bytes",
+        ),
+    )
+    return next((reason for broken, reason in rules if broken), None)
+
+
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    CLUSTER_KEY: ("key",),
+    API_USERS: USERS,
+    AUTHORITY: ("certificate", "private-key"),
+    API_IDENTITY: ("jwt-private", "jwt-public", "certificate", "private-key"),
+    PEER_IDENTITY: ("certificate", "private-key"),
+    ENROLMENT: ("password",),
+}
+
+
+def _is_whole(label: str, contents: Contents) -> bool:
+    return all(contents.get(label, {}).get(key) for key in _REQUIRED[label])
+
+
+_Recipe = Callable[[Mapping[str, Content]], Content]
+
+
+def _recipes(
+    application: str,
+    hosts: Sequence[str],
+    agent_password: AgentPassword,
+    now: datetime.datetime,
+) -> dict[str, _Recipe]:
+    """Say how each secret's content follows from those before it, in this order."""
+    return {
+        CLUSTER_KEY: _cluster_key,
+        API_USERS: _api_users,
+        AUTHORITY: lambda found: _authority(found, application, now),
+        API_IDENTITY: lambda found: _api_identity(found, application, hosts, now),
+        PEER_IDENTITY: lambda found: _peer_identity(found, now),
+        ENROLMENT: lambda found: _enrolment(found, agent_password),
+    }
+
+
+def _cluster_key(found: Contents) -> Content:
+    """Make a key of 32 letters and digits, as wazuh/core/cluster/cluster.py wants it."""
+    made = {"key": _random(32), "digest-key": _random(32)}
+    return made | found.get(CLUSTER_KEY, {})
+
+
+def _api_users(found: Contents) -> Content:
+    present = found.get(API_USERS, {})
+    return {name: _api_password() for name in USERS if name not in present} | present
+
+
+def _api_password() -> str:
+    """Make a password as wazuh/security.py wants it: lower, upper, digit and one other."""
+    return f"{_random(28)}-aA1"
+
+
+def _authority(found: Contents, application: str, now: datetime.datetime) -> Content:
+    if _is_whole(AUTHORITY, found):
+        return found[AUTHORITY]
+    from src import certificates
+
+    return _pair(certificates.make_authority(application, now))
+
+
+def _api_identity(
+    found: Contents, application: str, hosts: Sequence[str], now: datetime.datetime
+) -> Content:
+    from src import certificates
+
+    present = found.get(API_IDENTITY, {})
+    if "jwt-private" not in present:
+        private, public = certificates.token_pair()
+        present = {**present, "jwt-private": private.strip(), "jwt-public": public.strip()}
+    return _leaf(found, present, application, hosts, (certificates.SERVER,), now)
+
+
+def _peer_identity(found: Contents, now: datetime.datetime) -> Content:
+    from src import certificates
+
+    usages = (certificates.SERVER, certificates.CLIENT)
+    present = found.get(PEER_IDENTITY, {})
+    return _leaf(found, present, PEER_HOST, (PEER_HOST,), usages, now)
+
+
+def _leaf(
+    found: Contents,
+    present: Content,
+    name: str,
+    hosts: Sequence[str],
+    usages: Sequence["x509.ObjectIdentifier"],
+    now: datetime.datetime,
+) -> Content:
+    from src import certificates
+
+    authority = authority_pair(found[AUTHORITY])
+    held = present.get("certificate")
+    if held and not certificates.can_renew(held, authority, now):
+        return present
+    return present | _pair(
+        certificates.issue(authority, name, hosts=hosts, usages=usages, now=now)
+    )
+
+
+def authority_pair(content: Content) -> "certificates.Pair":
+    """Return the authority's certificate and key, to sign with."""
+    from src import certificates
+
+    return certificates.Pair(content["certificate"], content["private-key"])
+
+
+def _enrolment(found: Contents, wanted: AgentPassword) -> Content:
+    """Set the password in force and the generated one; a bad wish leaves what is in force."""
+    present = found.get(ENROLMENT, {})
+    generated = present.get("generated") or _random(32)
+    if wanted.problem:
+        return {"password": present.get("password") or generated, "generated": generated}
+    return {"password": wanted.value or generated, "generated": generated}
+
+
+def _pair(pair: "certificates.Pair") -> Content:
+    return {
+        "certificate": pair.certificate.strip(),
+        "private-key": pair.private_key.strip(),
+    }
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_LETTERS_AND_DIGITS) for _ in range(length))
+
+
+def _renew_after(contents: Contents) -> datetime.datetime:
+    """Return when the first of the issued certificates is due to be renewed."""
+    from src import certificates
+
+    return min(
+        certificates.renew_after(contents[label]["certificate"])
+        for label in (API_IDENTITY, PEER_IDENTITY)
+    )

@@ -1,0 +1,105 @@
+"""Everything Juju says to this unit, as one frozen value. Reads only, never writes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import ops
+
+from src import cluster, secrets
+
+PEERS = "wazuh-peers"
+SECRETS_DIGEST = "secrets"
+REPOSITORY = "custom-config-repository"
+ENROLMENT_OPTION = "agent-password"
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """What the leader published to all units; the empty value stands for no relation yet."""
+
+    related: bool = False
+    decision: cluster.Decision | None = None
+    secrets_digest: str = ""
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What Juju says at the beginning of a hook."""
+
+    unit: str
+    names: cluster.Names
+    leader: bool
+    peers: Peers
+    repository: str
+    """The text of the option `custom-config-repository`; empty when it is not set."""
+    password_option: str
+    """The id of the secret of the option `agent-password`; empty when it is not set."""
+    agent_password: secrets.AgentPassword
+    digest_key: str | None = field(repr=False)
+    """The key of keyed digests; None until the leader has made it."""
+
+    @property
+    def may_publish(self) -> bool:
+        """Whether this unit is the one that tells the others, and understands what was told."""
+        return self.leader and self.peers.related and not self.peers.problem
+
+    def missing(self) -> str | None:
+        """Give the first reason why this unit cannot be configured, or None."""
+        if not self.peers.related:
+            return f"waiting for the peer relation {PEERS}"
+        if self.peers.problem:
+            return f"{PEERS}: {self.peers.problem}"
+        if self.peers.decision is None:
+            return "waiting for the leader to name a master"
+        if self.digest_key is None:
+            return f"waiting for the leader to make the secret {secrets.CLUSTER_KEY}"
+        return None
+
+
+def load(model: ops.Model) -> State:
+    """Read options, leadership, the peers' data and the secrets that a quiet hook needs."""
+    peers = _load_peers(model)
+    password_option = str(model.config.get(ENROLMENT_OPTION, ""))
+    return State(
+        unit=model.unit.name,
+        names=cluster.Names(model.app.name, model.name),
+        leader=model.unit.is_leader(),
+        peers=peers,
+        repository=str(model.config.get(REPOSITORY, "")).strip(),
+        password_option=password_option,
+        agent_password=secrets.read_agent_password(model, password_option),
+        digest_key=_digest_key(model, peers),
+    )
+
+
+def _load_peers(model: ops.Model) -> Peers:
+    relation = model.get_relation(PEERS)
+    if relation is None:
+        return Peers()
+    return parse_peers(relation.data[model.app])
+
+
+def parse_peers(databag: Mapping[str, str]) -> Peers:
+    """Read the application's side of the peer relation; what cannot be read is a problem."""
+    digest = databag.get(SECRETS_DIGEST, "")
+    try:
+        return Peers(related=True, decision=cluster.parse(databag), secrets_digest=digest)
+    except cluster.UnreadableError as error:
+        return Peers(related=True, problem=str(error))
+
+
+def dump_peers(decision: cluster.Decision, secrets_digest: str) -> dict[str, str]:
+    """Write the application's side of the peer relation."""
+    return decision.dump() | {SECRETS_DIGEST: secrets_digest}
+
+
+def _digest_key(model: ops.Model, peers: Peers) -> str | None:
+    """Read the key, unless nothing was ever published: then there is none to look for."""
+    if peers.decision is None:
+        return None
+    try:
+        content = secrets.read(model, secrets.CLUSTER_KEY, refresh=False)
+    except secrets.UnavailableError:
+        return None
+    return secrets.digest_key(content) if content and content.get("key") else None

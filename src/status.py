@@ -1,0 +1,88 @@
+"""Every sentence a status shows, and which of them holds. Pure."""
+
+from collections.abc import Callable
+
+import ops
+
+from src import cluster, state, wazuh
+from src.cluster import Role
+from src.picture import Picture
+
+_PHASES: dict[str, str] = {
+    "waiting": "waiting for its configuration to be complete",
+    "starting": "starting Wazuh",
+    "claiming": "taking over as master: asking the other units",
+    "gathering": "taking over as master: collecting agents' keys",
+    "releasing": "handing the master's role over",
+    "released": "master's role handed over",
+    "following": "not connected to the master",
+    "fenced": "cut off from the other units: enrolment and API are closed",
+}
+_STUCK: dict[str, str] = {
+    "refused": "refuses to be master",
+    "failed": "Wazuh does not start",
+}
+_SERVING = "serving"
+
+
+def find(
+    picture: Picture, units: Callable[[], int], waiting_for: str | None
+) -> list[ops.StatusBase]:
+    """Find all that is to be said of this unit; the worst is shown.
+
+    `units` finds out how many are planned, which costs a hook tool and only a master says;
+    `waiting_for` is what this hook could not go on without.
+    """
+    found = [ops.BlockedStatus(reason) for reason in _bad_options(picture)]
+    return [*found, _unit(picture, units, waiting_for)]
+
+
+def _bad_options(picture: Picture) -> list[str]:
+    reasons = {
+        state.ENROLMENT_OPTION: picture.juju.agent_password.problem,
+        state.REPOSITORY: _repository_problem(picture),
+    }
+    return [f"{option}: {reason}" for option, reason in reasons.items() if reason]
+
+
+def _repository_problem(picture: Picture) -> str | None:
+    """Tell what is wrong with the address, or with what was found there."""
+    if not picture.juju.repository:
+        return None
+    found = picture.workload
+    problem = found.applied.problem if picture.is_settled() else picture.repository()[1]
+    return problem or found.fetched.error or found.report.ruleset_error
+
+
+def _unit(picture: Picture, units: Callable[[], int], waiting_for: str | None) -> ops.StatusBase:
+    """Tell how far this unit is."""
+    missing = _missing(picture) or waiting_for
+    if missing:
+        return ops.WaitingStatus(missing)
+    decision, report = picture.juju.peers.decision, picture.workload.report
+    if decision is None or not report.exists:
+        return ops.WaitingStatus(_PHASES["starting"])
+    if report.phase in _STUCK:
+        return ops.BlockedStatus(report.sentence or _STUCK[report.phase])
+    if report.epoch != decision.epoch:
+        return ops.WaitingStatus(f"taking up epoch {decision.epoch}")
+    if report.phase != _SERVING:
+        return ops.WaitingStatus(report.sentence or _PHASES.get(report.phase, report.phase))
+    if not report.ready or report.sentence:
+        return ops.WaitingStatus(report.sentence or "not ready yet")
+    return ops.ActiveStatus(_serving(picture.juju.unit, decision, units))
+
+
+def _missing(picture: Picture) -> str | None:
+    """Name the first thing that is missing before Wazuh can be configured."""
+    if picture.juju.missing():
+        return picture.juju.missing()
+    if not picture.workload.reachable:
+        return f"waiting for Pebble in the container {wazuh.CONTAINER}"
+    return None
+
+
+def _serving(unit: str, decision: cluster.Decision, units: Callable[[], int]) -> str:
+    if decision.role(unit) is Role.MASTER:
+        return f"master of {units()}, epoch {decision.epoch}"
+    return f"worker of {cluster.node_name(decision.master)}, epoch {decision.epoch}"

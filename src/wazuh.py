@@ -1,0 +1,243 @@
+"""The workload container: the only place that touches it, through Pebble alone."""
+
+import http.client
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import ops
+
+from src import files
+
+CONTAINER = "wazuh-server"
+STATE_NOTICE = "wazuh-server.local/state"
+REPORT = "/run/wazuh-server/state.json"
+RESULT = "/var/lib/wazuh-repository/result.json"
+_UNREACHABLE = (ops.pebble.Error, OSError, http.client.HTTPException)
+
+
+class UnreachableError(Exception):
+    """Pebble did not take a request; the text says which and why, without any content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the supervisor says of itself; the empty value stands for none yet."""
+
+    epoch: int = 0
+    role: str = ""
+    phase: str = ""
+    sentence: str | None = None
+    ready: bool = False
+    highest_id: int = 0
+    version: str = ""
+    ruleset_error: str | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Tell whether a supervisor has ever reported since the container started."""
+        return bool(self.phase)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The charm's own memory of what it last brought into the container, whole.
+
+    It lies in the container and goes with it, and is taken away before anything is changed: so it
+    never claims more than what is there, wherever a hook is killed.
+    """
+
+    inputs: str = ""
+    pushed: Mapping[str, str] = field(default_factory=dict)
+    layer: Mapping[str, Mapping[str, Mapping]] = field(default_factory=dict)
+    password: str = ""
+    renew_after: str = ""
+    wake: int = 0
+    serve: Mapping[str, str | None] | None = None
+    problem: str | None = None
+    """Why the option `custom-config-repository` was not taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What became of the configuration repository; the empty value stands for nothing yet."""
+
+    request: str = ""
+    commit: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What a hook finds in the container."""
+
+    reachable: bool = False
+    trouble: str | None = None
+    applied: Applied = Applied()
+    report: Report = Report()
+    fetched: Fetched = Fetched()
+    plan: Mapping[str, Mapping[str, Mapping]] = field(default_factory=dict)
+    running: frozenset[str] = frozenset()
+    """The services that are active, or that Pebble itself is about to start again."""
+
+    def holds(self, layer: Mapping[str, Mapping[str, Mapping]]) -> bool:
+        """Tell whether Pebble's plan has this layer and runs what it enables.
+
+        A replan that was asked for without waiting may have come to nothing; then the service is
+        not running although the plan is right, and it is asked for again.
+        """
+        enabled = {
+            name
+            for name, service in layer.get("services", {}).items()
+            if service.get("startup") == "enabled"
+        }
+        return bool(enabled) and enabled <= self.running and _includes(self.plan, layer)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What `apply` brings into the container."""
+
+    rendered: files.Rendered
+    applied: Applied
+    """The memory to leave behind; what was pushed and the inputs are filled in by `apply`."""
+    fetch: bool = False
+    """Tell whether the configuration repository is to be fetched now."""
+
+
+def look(container: ops.Container, *, repository: bool) -> Workload:
+    """Find out what the container holds and does, in four or five requests."""
+    try:
+        applied = _applied(_pull(container, files.APPLIED))
+        return Workload(
+            reachable=True,
+            applied=applied,
+            report=_report(_pull(container, REPORT)),
+            fetched=_fetched(_pull(container, RESULT) if repository else {}),
+            plan=_plan(container),
+            running=_running(container),
+        )
+    except _UNREACHABLE as error:
+        return Workload(trouble=type(error).__name__)
+
+
+def apply(container: ops.Container, found: Workload, change: Change) -> None:
+    """Push what differs, `desired.json` last, and let Pebble replan without waiting for it.
+
+    Raises UnreachableError; the next hook then begins again with everything.
+    """
+    try:
+        _apply(container, found, change)
+    except _UNREACHABLE as error:
+        raise UnreachableError(f"{type(error).__name__}: {error}") from error
+
+
+def _apply(container: ops.Container, found: Workload, change: Change) -> None:
+    rendered = change.rendered
+    known = found.applied.pushed
+    if not found.applied.inputs:
+        for path, mode in files.DIRECTORIES.items():
+            container.make_dir(path, make_parents=True, permissions=mode)
+    _push(container, _memory(found.applied, inputs="", pushed={}, layer={}))
+    for file in rendered.files:
+        if known.get(file.path) != file.digest:
+            _push(container, file)
+    if not found.holds(rendered.layer):
+        container.add_layer(files.LAYER, ops.pebble.Layer(_mutable(rendered.layer)), combine=True)
+        container.pebble.replan_services(timeout=0)
+    if change.fetch:
+        container.pebble.start_services(["repository"], timeout=0)
+    pushed, layer = rendered.digests(), rendered.layer
+    _push(container, _memory(change.applied, inputs=rendered.inputs, pushed=pushed, layer=layer))
+
+
+def _push(container: ops.Container, file: files.File) -> None:
+    owner = file.owner
+    container.push(
+        file.path,
+        file.content,
+        make_dirs=True,
+        permissions=owner.mode,
+        user=owner.user,
+        group=owner.group,
+    )
+
+
+def _memory(applied: Applied, **changes: object) -> files.File:
+    memory = {name: getattr(applied, name) for name in Applied.__slots__} | changes
+    return files.File(files.APPLIED, json.dumps(memory, sort_keys=True))
+
+
+def _mutable(layer: Mapping[str, Mapping[str, Mapping]]) -> ops.pebble.LayerDict:
+    return json.loads(json.dumps(layer))
+
+
+def _includes(whole: object, part: object) -> bool:
+    """Tell whether every key of `part` has the same value in `whole`, at any depth."""
+    if isinstance(part, Mapping):
+        return isinstance(whole, Mapping) and all(
+            key in whole and _includes(whole[key], value) for key, value in part.items()
+        )
+    return whole == part
+
+
+def _pull(container: ops.Container, path: str) -> dict:
+    """Read the JSON object of a file; empty when there is none."""
+    try:
+        content = container.pull(path, encoding=None).read()
+    except ops.pebble.PathError:
+        return {}
+    try:
+        value = json.loads(content)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _plan(container: ops.Container) -> dict:
+    return dict(container.get_plan().to_dict())
+
+
+def _running(container: ops.Container) -> frozenset[str]:
+    """Name the services that are up, or that Pebble itself is about to start again (`backoff`)."""
+    services = container.get_services()
+    return frozenset(
+        name
+        for name, service in services.items()
+        if service.is_running() or service.current == "backoff"
+    )
+
+
+def _applied(value: Mapping) -> Applied:
+    known = {name: value[name] for name in Applied.__slots__ if name in value}
+    return Applied(**known)
+
+
+def _report(value: Mapping) -> Report:
+    ruleset = value.get("ruleset")
+    return Report(
+        epoch=_whole(value.get("epoch")),
+        role=_text(value.get("role")),
+        phase=_text(value.get("phase")),
+        sentence=_text(value.get("sentence")) or None,
+        ready=value.get("ready") is True,
+        highest_id=_whole(value.get("highest-id")),
+        version=_text(value.get("version")),
+        ruleset_error=_text(ruleset.get("error")) or None if isinstance(ruleset, dict) else None,
+    )
+
+
+def _fetched(value: Mapping) -> Fetched:
+    return Fetched(
+        request=_text(value.get("request")),
+        commit=_text(value.get("commit")) or None,
+        error=_text(value.get("error")) or None,
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) and value >= 0 else 0
