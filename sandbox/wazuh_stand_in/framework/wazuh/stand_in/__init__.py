@@ -1,0 +1,1 @@
+"""Daemons that keep the facts known of Wazuh 4.14; no part of the real Wazuh."""

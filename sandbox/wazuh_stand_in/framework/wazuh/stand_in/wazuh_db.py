@@ -1,0 +1,107 @@
+"""wazuh-db: queue/db/wdb answers queries on the agents of queue/db/global.db."""
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import threading
+import time
+from contextlib import suppress
+
+from . import configuration, frames
+from .home import Home
+from .process import stopping
+from .serving import accept
+
+LINKED = ("etc", "logs", "backup", "var/multigroups")
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS agent (id INTEGER PRIMARY KEY, name TEXT NOT NULL, register_ip TEXT,
+  internal_key TEXT, "group" TEXT, date_add INTEGER, connection_status TEXT);
+"""
+
+
+def check(home: Home) -> bool:
+    """Read the configuration as every daemon does."""
+    configuration.read(home / "etc/ossec.conf")
+    return True
+
+
+def serve(home: Home) -> int:
+    """Answer until told to stop."""
+    for name in LINKED:
+        path = home / name
+        if path.is_symlink() and path.readlink().is_absolute():
+            # The real one changes its root and then dies of the link that leads nowhere.
+            os.kill(os.getpid(), signal.SIGSEGV)
+    database = Database(home)
+    server = frames.listen_unix(home / "queue/db/wdb")
+    accept(server, database.converse)
+    stopping.wait()
+    server.close()
+    return 0
+
+
+class Database:
+    """The agents' table, and the queries understood."""
+
+    def __init__(self, home: Home):
+        self.home = home
+        self.lock = threading.Lock()
+        self.session = sqlite3.connect(home / "queue/db/global.db", check_same_thread=False,
+                                       isolation_level=None)
+        self.session.execute("PRAGMA journal_mode = WAL")
+        self.session.executescript(SCHEMA)
+
+    def converse(self, connection: socket.socket) -> None:
+        """Answer one client's queries until it goes."""
+        while not stopping.is_set():
+            query = frames.receive_sized(connection).decode(errors="replace")
+            with self.lock:
+                answer = self.answer(query)
+            frames.send_sized(connection, answer.encode())
+
+    def answer(self, query: str) -> str:
+        """Return `ok …` or `err …`."""
+        if query.startswith("{"):
+            return json.dumps({"error": 0, "message": "ok", "data": {"uptime": int(time.time())}})
+        actor, _, rest = query.partition(" ")
+        if actor in ("agent", "mitre", "task", "wazuhdb"):
+            return "ok"
+        if actor != "global":
+            return f"err Invalid DB query actor: {actor}"
+        command, _, value = rest.partition(" ")
+        handler = {"sql": self._sql, "insert-agent": self._insert, "delete-agent": self._delete,
+                   "set-agent-groups": self._groups}.get(command)
+        if handler is None:
+            return f"err Invalid DB query syntax, near '{command[:32]}'"
+        try:
+            return handler(value)
+        except (sqlite3.Error, ValueError) as error:
+            return f"err Cannot execute Global database query; {error}"
+
+    def _sql(self, query: str) -> str:
+        cursor = self.session.execute(query)
+        names = [column[0] for column in cursor.description or ()]
+        return "ok " + json.dumps([dict(zip(names, row, strict=True)) for row in cursor])
+
+    def _insert(self, value: str) -> str:
+        agent = json.loads(value)
+        self.session.execute(
+            "INSERT OR REPLACE INTO agent VALUES (?, ?, ?, ?, ?, ?, 'never_connected')",
+            (agent["id"], agent["name"], agent.get("register_ip"), agent.get("internal_key"),
+             agent.get("group"), int(time.time())))
+        return "ok"
+
+    def _delete(self, value: str) -> str:
+        self.session.execute("DELETE FROM agent WHERE id = ?", (int(value),))
+        return "ok"
+
+    def _groups(self, value: str) -> str:
+        for agent in json.loads(value):
+            with suppress(sqlite3.IntegrityError):
+                self.session.execute("INSERT OR IGNORE INTO agent (id, name) VALUES (?, ?)",
+                                     (agent["id"], agent["name"]))
+            self.session.execute('UPDATE agent SET "group" = ? WHERE id = ?',
+                                 (agent["group"], agent["id"]))
+        return "ok"
