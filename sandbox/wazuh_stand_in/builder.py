@@ -8,20 +8,79 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-DAEMONS = ("agentlessd", "analysisd", "apid", "authd", "clusterd", "csyslogd", "db", "execd",
-           "integratord", "logcollector", "maild", "modulesd", "monitord", "remoted", "syscheckd")
+DAEMONS = (
+    "agentlessd",
+    "analysisd",
+    "apid",
+    "authd",
+    "clusterd",
+    "csyslogd",
+    "db",
+    "execd",
+    "integratord",
+    "logcollector",
+    "maild",
+    "modulesd",
+    "monitord",
+    "remoted",
+    "syscheckd",
+)
 TOOLS = ("cluster_control", "wazuh-logtest-legacy")
 FOLDERS = (
-    "active-response/bin", "agentless", "api/configuration/security", "api/configuration/ssl",
-    "api/scripts", "backup/agents", "backup/db", "backup/shared", "bin", "etc/decoders",
-    "etc/lists/amazon", "etc/lists/malicious-ioc", "etc/rootcheck", "etc/rules",
-    "etc/shared/default", "framework/scripts", "integrations", "lib", "logs/alerts", "logs/api",
-    "logs/archives", "logs/cluster", "logs/firewall", "logs/wazuh", "queue/agentless",
-    "queue/alerts", "queue/cluster", "queue/db", "queue/diff", "queue/fim/db", "queue/fts",
-    "queue/indexer", "queue/keystore", "queue/logcollector", "queue/rids", "queue/rootcheck",
-    "queue/router", "queue/sockets", "queue/syscollector/db", "queue/tasks", "queue/tzdata",
-    "queue/vd", "queue/vd_updater", "ruleset/decoders", "ruleset/rules", "ruleset/sca", "stats",
-    "tmp", "var/db", "var/multigroups", "var/run", "var/selinux", "var/upgrade", "var/wodles",
+    "active-response/bin",
+    "agentless",
+    "api/configuration/security",
+    "api/configuration/ssl",
+    "api/scripts",
+    "backup/agents",
+    "backup/db",
+    "backup/shared",
+    "bin",
+    "etc/decoders",
+    "etc/lists/amazon",
+    "etc/lists/malicious-ioc",
+    "etc/rootcheck",
+    "etc/rules",
+    "etc/shared/default",
+    "framework/scripts",
+    "integrations",
+    "lib",
+    "logs/alerts",
+    "logs/api",
+    "logs/archives",
+    "logs/cluster",
+    "logs/firewall",
+    "logs/wazuh",
+    "queue/agentless",
+    "queue/alerts",
+    "queue/cluster",
+    "queue/db",
+    "queue/diff",
+    "queue/fim/db",
+    "queue/fts",
+    "queue/indexer",
+    "queue/keystore",
+    "queue/logcollector",
+    "queue/rids",
+    "queue/rootcheck",
+    "queue/router",
+    "queue/sockets",
+    "queue/syscollector/db",
+    "queue/tasks",
+    "queue/tzdata",
+    "queue/vd",
+    "queue/vd_updater",
+    "ruleset/decoders",
+    "ruleset/rules",
+    "ruleset/sca",
+    "stats",
+    "tmp",
+    "var/db",
+    "var/multigroups",
+    "var/run",
+    "var/selinux",
+    "var/upgrade",
+    "var/wodles",
     "wodles",
 )
 OWNED_BY_WAZUH = ("api/configuration", "backup", "etc", "logs", "queue", "stats", "tmp", "var")
@@ -60,10 +119,13 @@ class Interpreter:
     @classmethod
     def of(cls, python: Path) -> "Interpreter":
         """Ask an interpreter, which may be a virtual environment's, for its base."""
-        question = ("import json,sys;print(json.dumps([getattr(sys,'_base_executable',"
-                    "sys.executable),'%d.%d'%sys.version_info[:2]]))")
-        answer = subprocess.run([python, "-I", "-S", "-c", question], check=True,
-                                capture_output=True, text=True).stdout
+        question = (
+            "import json,sys;print(json.dumps([getattr(sys,'_base_executable',"
+            "sys.executable),'%d.%d'%sys.version_info[:2]]))"
+        )
+        answer = subprocess.run(
+            [python, "-I", "-S", "-c", question], check=True, capture_output=True, text=True
+        ).stdout
         base, version = json.loads(answer)
         return cls(Path(base).resolve(), version)
 
@@ -83,16 +145,31 @@ def build(destination: Path, python: Path, *, owner: "tuple[int, int] | None" = 
     _lay_certificate(destination)
     (destination / "etc/client.keys").touch()
     for compiled in ("framework/wazuh", "framework/scripts"):
-        subprocess.run([interpreter, "-I", "-S", "-m", "compileall", "-q",
-                        "--invalidation-mode", "unchecked-hash", destination / compiled],
-                       check=True)
+        subprocess.run(
+            [
+                interpreter,
+                "-I",
+                "-S",
+                "-m",
+                "compileall",
+                "-q",
+                "--invalidation-mode",
+                "unchecked-hash",
+                destination / compiled,
+            ],
+            check=True,
+        )
     _set_modes(destination, owner)
 
 
 def _lay_framework(destination: Path, interpreter: Interpreter) -> Path:
     framework = destination / "framework"
-    shutil.copytree(HERE / "framework/wazuh", framework / "wazuh", dirs_exist_ok=True,
-                    ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        HERE / "framework/wazuh",
+        framework / "wazuh",
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     (framework / "scripts/stand_in.py").write_text(START)
     packages = framework / f"python/lib/python{interpreter.version}/site-packages"
     packages.mkdir(parents=True, exist_ok=True)
@@ -101,7 +178,8 @@ def _lay_framework(destination: Path, interpreter: Interpreter) -> Path:
     # What makes a link to the machine's Python one with site-packages of its own.
     (framework / "python/pyvenv.cfg").write_text(
         f"home = {interpreter.base.parent}\ninclude-system-site-packages = false\n"
-        f"version = {interpreter.version}\n")
+        f"version = {interpreter.version}\n"
+    )
     for name in ("python3", f"python{interpreter.version}"):
         link = framework / "python/bin" / name
         link.unlink(missing_ok=True)
@@ -122,9 +200,27 @@ def _lay_certificate(destination: Path) -> None:
     certificate, key = (destination / f"etc/sslmanager.{kind}" for kind in ("cert", "key"))
     if not key.exists():
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-             "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", certificate,
-             "-days", "365", "-subj", "/O=Wazuh stand-in"], check=True, capture_output=True)
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-keyout",
+                key,
+                "-out",
+                certificate,
+                "-days",
+                "365",
+                "-subj",
+                "/O=Wazuh stand-in",
+            ],
+            check=True,
+            capture_output=True,
+        )
 
 
 def _set_modes(destination: Path, owner: "tuple[int, int] | None") -> None:

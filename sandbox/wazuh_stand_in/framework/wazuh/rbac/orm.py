@@ -26,8 +26,15 @@ CREATION_SECONDS, CHECK_SECONDS = 4.0, 2.5
 """How long the real one takes to make and to open its database."""
 
 DEFAULT_USERS = ("wazuh", "wazuh-wui")
-DEFAULT_ROLES = ("administrator", "readonly", "users_admin", "agents_readonly", "agents_admin",
-                 "cluster_readonly", "cluster_admin")
+DEFAULT_ROLES = (
+    "administrator",
+    "readonly",
+    "users_admin",
+    "agents_readonly",
+    "agents_admin",
+    "cluster_readonly",
+    "cluster_admin",
+)
 SCHEMA = """
 CREATE TABLE users (id INTEGER PRIMARY KEY, username VARCHAR(32) NOT NULL UNIQUE,
   password VARCHAR(256) NOT NULL, allow_run_as BOOLEAN NOT NULL, created_at DATETIME);
@@ -65,18 +72,21 @@ def check_password_hash(stored: str, password: str) -> bool:
     kind, *parameters = method.split(":")
     if kind == "scrypt":
         n, r, p = map(int, parameters)
-        made = hashlib.scrypt(password.encode(), salt=salt.encode(), n=n, r=r, p=p,
-                              maxmem=132 * n * r * p)
+        made = hashlib.scrypt(
+            password.encode(), salt=salt.encode(), n=n, r=r, p=p, maxmem=132 * n * r * p
+        )
     else:
-        made = hashlib.pbkdf2_hmac(parameters[0], password.encode(), salt.encode(),
-                                   int(parameters[1]))
+        made = hashlib.pbkdf2_hmac(
+            parameters[0], password.encode(), salt.encode(), int(parameters[1])
+        )
     return hmac.compare_digest(made.hex(), digest)
 
 
 def connect(path: "str | None" = None) -> sqlite3.Connection:
     """Open the database, to be used by one thread at a time; raise sqlite3.OperationalError."""
-    return sqlite3.connect(f"file:{path or DB_FILE}?mode=rw", uri=True,
-                           check_same_thread=False, timeout=10)
+    return sqlite3.connect(
+        f"file:{path or DB_FILE}?mode=rw", uri=True, check_same_thread=False, timeout=10
+    )
 
 
 def check_database_integrity() -> None:
@@ -101,8 +111,9 @@ def _create(path: Path) -> None:
     for number, name in enumerate(DEFAULT_USERS, 1):
         manager.add_user(name, name, check_default=False)
         manager.edit_run_as(number, True)
-        session.execute("INSERT INTO user_roles (user_id, role_id, level) VALUES (?, 1, 0)",
-                        (number,))
+        session.execute(
+            "INSERT INTO user_roles (user_id, role_id, level) VALUES (?, 1, 0)", (number,)
+        )
     session.execute(f"PRAGMA user_version = {CURRENT_ORM_VERSION}")
     session.commit()
     session.close()
@@ -139,9 +150,15 @@ class RBACManager:
 class AuthenticationManager(RBACManager):
     """The users."""
 
-    def add_user(self, username: str, password: str, user_id: "int | None" = None,
-                 hashed_password: bool = False, created_at: "str | None" = None,
-                 check_default: bool = True) -> bool:
+    def add_user(
+        self,
+        username: str,
+        password: str,
+        user_id: "int | None" = None,
+        hashed_password: bool = False,
+        created_at: "str | None" = None,
+        check_default: bool = True,
+    ) -> bool:
         """Add a user; ids go on from 100. False where the name is taken."""
         highest = self._one("SELECT max(id) FROM users")
         if check_default and highest and (highest[0] or 0) < MAX_ID_RESERVED:
@@ -150,10 +167,19 @@ class AuthenticationManager(RBACManager):
         return self._change(
             "INSERT INTO users (id, username, password, allow_run_as, created_at) "
             "VALUES (?, ?, ?, 0, ?)",
-            user_id, username, stored, created_at or time.strftime("%Y-%m-%d %H:%M:%S"))
+            user_id,
+            username,
+            stored,
+            created_at or time.strftime("%Y-%m-%d %H:%M:%S"),
+        )
 
-    def update_user(self, user_id: int, password: "str | None" = None,
-                    name: "str | None" = None, hashed_password: bool = False) -> bool:
+    def update_user(
+        self,
+        user_id: int,
+        password: "str | None" = None,
+        name: "str | None" = None,
+        hashed_password: bool = False,
+    ) -> bool:
         """Change a user's password or name. False where there is no such user."""
         done = False
         if name is not None:
@@ -165,8 +191,9 @@ class AuthenticationManager(RBACManager):
 
     def edit_run_as(self, user_id: int, allow_run_as: bool) -> bool:
         """Change whether a user may log in for another."""
-        return self._change("UPDATE users SET allow_run_as = ? WHERE id = ?",
-                            int(allow_run_as), user_id)
+        return self._change(
+            "UPDATE users SET allow_run_as = ? WHERE id = ?", int(allow_run_as), user_id
+        )
 
     def delete_user(self, user_id: int) -> "bool | SecurityError":
         """Remove a user whose id is above the reserved ones."""
@@ -181,19 +208,25 @@ class AuthenticationManager(RBACManager):
 
     def get_user(self, username: "str | None" = None) -> "dict | bool":
         """Return a user by name, False where there is none."""
-        return self._user(self._one(
-            "SELECT id, username, allow_run_as FROM users WHERE username = ?", username))
+        return self._user(
+            self._one("SELECT id, username, allow_run_as FROM users WHERE username = ?", username)
+        )
 
     def get_user_id(self, user_id: int) -> "dict | bool":
         """Return a user by id, False where there is none."""
-        return self._user(self._one(
-            "SELECT id, username, allow_run_as FROM users WHERE id = ?", user_id))
+        return self._user(
+            self._one("SELECT id, username, allow_run_as FROM users WHERE id = ?", user_id)
+        )
 
     def _user(self, row: "tuple | None") -> "dict | bool":
         if row is None:
             return False
-        return {"id": row[0], "username": row[1], "allow_run_as": bool(row[2]),
-                "roles": role_ids(self.session, row[0])}
+        return {
+            "id": row[0],
+            "username": row[1],
+            "allow_run_as": bool(row[2]),
+            "roles": role_ids(self.session, row[0]),
+        }
 
     def get_users(self) -> "list[dict]":
         """Return id and name of every user."""
@@ -237,9 +270,15 @@ class RolesManager(RBACManager):
 class UserRolesManager(RBACManager):
     """Which user has which roles."""
 
-    def add_role_to_user(self, user_id: int, role_id: int, position: "int | None" = None,
-                         created_at: "str | None" = None, force_admin: bool = False,
-                         atomic: bool = True) -> "bool | SecurityError":
+    def add_role_to_user(
+        self,
+        user_id: int,
+        role_id: int,
+        position: "int | None" = None,
+        created_at: "str | None" = None,
+        force_admin: bool = False,
+        atomic: bool = True,
+    ) -> "bool | SecurityError":
         """Give a user a role."""
         if user_id <= MAX_ID_RESERVED and not force_admin:
             return SecurityError.ADMIN_RESOURCES
@@ -252,22 +291,30 @@ class UserRolesManager(RBACManager):
             return SecurityError.ALREADY_EXIST
         return self._change(
             "INSERT INTO user_roles (user_id, role_id, level, created_at) VALUES (?, ?, ?, ?)",
-            user_id, role_id, len(held) if position is None else position, created_at)
+            user_id,
+            role_id,
+            len(held) if position is None else position,
+            created_at,
+        )
 
-    def remove_role_in_user(self, user_id: int, role_id: int,
-                            atomic: bool = True) -> "bool | SecurityError":
+    def remove_role_in_user(
+        self, user_id: int, role_id: int, atomic: bool = True
+    ) -> "bool | SecurityError":
         """Take a role from a user."""
         if user_id <= MAX_ID_RESERVED:
             return SecurityError.ADMIN_RESOURCES
-        done = self._change("DELETE FROM user_roles WHERE user_id = ? AND role_id = ?",
-                            user_id, role_id)
+        done = self._change(
+            "DELETE FROM user_roles WHERE user_id = ? AND role_id = ?", user_id, role_id
+        )
         return done or SecurityError.INVALID
 
     def get_all_roles_from_user(self, user_id: int) -> "list[Roles]":
         """Return the user's roles, in their order."""
         rows = self.session.execute(
             "SELECT roles.id, roles.name FROM user_roles JOIN roles ON roles.id = role_id "
-            "WHERE user_id = ? ORDER BY level", (user_id,))
+            "WHERE user_id = ? ORDER BY level",
+            (user_id,),
+        )
         return [Roles(*row) for row in rows]
 
 
@@ -278,19 +325,25 @@ class TokenManager(RBACManager):
         """Make every token given to these users until now void."""
         now = int(time.time())
         for user in users:
-            self._change("INSERT OR REPLACE INTO users_token_blacklist VALUES (?, ?, ?)",
-                         user, now, now + lifetime)
+            self._change(
+                "INSERT OR REPLACE INTO users_token_blacklist VALUES (?, ?, ?)",
+                user,
+                now,
+                now + lifetime,
+            )
         return True
 
     def is_token_valid(self, token_nbf_time: int, user_id: int) -> bool:
         """Return whether a token of that time was given after the last revocation."""
-        row = self._one("SELECT nbf_invalid_until FROM users_token_blacklist WHERE user_id = ?",
-                        user_id)
+        row = self._one(
+            "SELECT nbf_invalid_until FROM users_token_blacklist WHERE user_id = ?", user_id
+        )
         return row is None or token_nbf_time > row[0]
 
 
 def role_ids(session: sqlite3.Connection, user_id: int) -> "list[int]":
     """Return the numbers of a user's roles."""
-    rows = session.execute("SELECT role_id FROM user_roles WHERE user_id = ? ORDER BY level",
-                           (user_id,))
+    rows = session.execute(
+        "SELECT role_id FROM user_roles WHERE user_id = ? ORDER BY level", (user_id,)
+    )
     return [row[0] for row in rows]

@@ -52,8 +52,9 @@ class Engine:
         self.settings = configuration.read(home / "etc/ossec.conf")
         self.rules = ruleset.load(home.path, self.settings)
         self.reloads = self.events = self.alerts = 0
-        block = configuration.Cluster(self.settings.find("cluster")
-                                      or configuration.Node("cluster"))
+        block = configuration.Cluster(
+            self.settings.find("cluster") or configuration.Node("cluster")
+        )
         self.cluster = {"name": block.name, "node": block.node}
         self._report()
 
@@ -68,7 +69,8 @@ class Engine:
             (self.home / "var/run/wazuh-analysisd.state").write_text(
                 f"# State file for wazuh-analysisd (stand-in)\nevents_received='{self.events}'\n"
                 f"alerts_written='{self.alerts}'\nrules_loaded='{len(self.rules)}'\n"
-                f"ruleset_reloads='{self.reloads}'\n")
+                f"ruleset_reloads='{self.reloads}'\n"
+            )
 
     def converse(self, connection: socket.socket) -> None:
         """Answer one request; the real one ends the connection after it."""
@@ -85,9 +87,16 @@ class Engine:
         if command == "reload-ruleset":
             return self.reload()
         if command == "getstats":
-            return {"error": 0, "message": "ok",
-                    "data": {"events": self.events, "alerts": self.alerts,
-                             "rules": sorted(self.rules), "reloads": self.reloads}}
+            return {
+                "error": 0,
+                "message": "ok",
+                "data": {
+                    "events": self.events,
+                    "alerts": self.alerts,
+                    "rules": sorted(self.rules),
+                    "reloads": self.reloads,
+                },
+            }
         if command is None:
             return {"error": 3, "message": "Empty command", "data": {}}
         return {"error": 4, "message": "Unrecognized command", "data": {}}
@@ -121,11 +130,17 @@ class Engine:
         event = self._event(location, line)
         stamp = time.strftime("%Y %b %d %H:%M:%S")
         if self.settings.value("global", "logall", "no") == "yes":
-            self.home.append("logs/archives/archives.log",
-                             f"{stamp} {event['manager']['name']}->{location} {line}\n")
+            self.home.append(
+                "logs/archives/archives.log",
+                f"{stamp} {event['manager']['name']}->{location} {line}\n",
+            )
         if rule:
-            event["rule"] = {"level": rule.level, "description": rule.description,
-                             "id": str(rule.id), "groups": list(rule.groups)}
+            event["rule"] = {
+                "level": rule.level,
+                "description": rule.description,
+                "id": str(rule.id),
+                "groups": list(rule.groups),
+            }
         if self.settings.value("global", "logall_json", "no") == "yes":
             self.home.append("logs/archives/archives.json", json.dumps(event) + "\n")
         if rule and rule.level >= int(self.settings.value("alerts", "log_alert_level", "3")):
@@ -133,17 +148,25 @@ class Engine:
         self._state()
 
     def _event(self, location: str, line: str) -> dict:
-        return {"timestamp": time.strftime("%Y-%m-%dT%H:%M:%S.000%z"),
-                "agent": {"id": "000", "name": socket.gethostname()},
-                "manager": {"name": socket.gethostname()}, "cluster": self.cluster,
-                "id": f"{time.time():.0f}.{self.events}", "full_log": line,
-                "decoder": {}, "location": location, "stand_in": os.getpid()}
+        return {
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S.000%z"),
+            "agent": {"id": "000", "name": socket.gethostname()},
+            "manager": {"name": socket.gethostname()},
+            "cluster": self.cluster,
+            "id": f"{time.time():.0f}.{self.events}",
+            "full_log": line,
+            "decoder": {},
+            "location": location,
+            "stand_in": os.getpid(),
+        }
 
     def _alert(self, rule: ruleset.Rule, event: dict, stamp: str) -> None:
         self.alerts += 1
-        self.home.append("logs/alerts/alerts.log",
-                         f"** Alert {event['id']}: - {','.join(rule.groups)}\n{stamp} "
-                         f"{event['manager']['name']}->{event['location']}\nRule: {rule.id} "
-                         f"(level {rule.level}) -> '{rule.description}'\n{event['full_log']}\n\n")
+        self.home.append(
+            "logs/alerts/alerts.log",
+            f"** Alert {event['id']}: - {','.join(rule.groups)}\n{stamp} "
+            f"{event['manager']['name']}->{event['location']}\nRule: {rule.id} "
+            f"(level {rule.level}) -> '{rule.description}'\n{event['full_log']}\n\n",
+        )
         if self.settings.value("global", "jsonout_output", "yes") == "yes":
             self.home.append("logs/alerts/alerts.json", json.dumps(event) + "\n")

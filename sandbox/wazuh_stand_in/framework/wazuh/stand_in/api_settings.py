@@ -5,9 +5,22 @@ from pathlib import Path
 
 from .configuration import ConfigurationError
 
-KNOWN = {"host", "port", "drop_privileges", "experimental_features", "max_upload_size",
-         "authentication_pool_size", "intervals", "https", "logs", "cors", "access",
-         "upload_configuration", "cache", "use_only_authd"}
+KNOWN = {
+    "host",
+    "port",
+    "drop_privileges",
+    "experimental_features",
+    "max_upload_size",
+    "authentication_pool_size",
+    "intervals",
+    "https",
+    "logs",
+    "cors",
+    "access",
+    "upload_configuration",
+    "cache",
+    "use_only_authd",
+}
 FILE_NAME = re.compile(r"[\w\-.]+")
 
 
@@ -17,8 +30,10 @@ class ApiSettings:
     def __init__(self, values: dict):
         unknown = set(values) - KNOWN
         if unknown:
-            raise ConfigurationError(f"Configuration not valid. ERROR: 2000 - Additional "
-                                     f"properties are not allowed ({', '.join(unknown)})")
+            raise ConfigurationError(
+                f"Configuration not valid. ERROR: 2000 - Additional "
+                f"properties are not allowed ({', '.join(unknown)})"
+            )
         host = values.get("host", ["0.0.0.0", "::"])
         self.hosts = [host] if isinstance(host, str) else list(host)
         self.port = int(values.get("port", 55000))
@@ -28,8 +43,10 @@ class ApiSettings:
         self.certificate = https.get("cert", "server.crt")
         for name in (self.key, self.certificate):
             if not FILE_NAME.fullmatch(name):
-                raise ConfigurationError(f"Configuration not valid. ERROR: 2000 - '{name}' "
-                                         "does not match '^[\\\\w\\\\-.]+$'")
+                raise ConfigurationError(
+                    f"Configuration not valid. ERROR: 2000 - '{name}' "
+                    "does not match '^[\\\\w\\\\-.]+$'"
+                )
         self.login_attempts = int(access.get("max_login_attempts", 50))
         self.block_seconds = int(access.get("block_time", 300))
         self.requests_per_minute = int(access.get("max_request_per_minute", 300))

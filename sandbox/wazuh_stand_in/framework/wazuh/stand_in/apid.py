@@ -3,8 +3,8 @@
 import base64
 import json
 import re
-import ssl
 import socket
+import ssl
 import threading
 import time
 from contextlib import suppress
@@ -50,9 +50,12 @@ ROUTES = (
     ("POST", r"/groups", "add_group"),
 )
 UNAUTHORIZED = {"title": "Unauthorized", "detail": "No authorization token provided"}
-BLOCKED = {"title": "Permission Denied", "error": 6000,
-           "detail": "Limit of login attempts reached. The current IP has been blocked due to a "
-                     "high number of login attempts"}
+BLOCKED = {
+    "title": "Permission Denied",
+    "error": 6000,
+    "detail": "Limit of login attempts reached. The current IP has been blocked due to a "
+    "high number of login attempts",
+}
 
 
 def check(home: Home) -> bool:
@@ -136,16 +139,18 @@ class Api:
         self.keys = KeyPair(home / "api/configuration/security")
         self.context = _tls(home, settings) if settings.https else None
         ossec = configuration.read(home / "etc/ossec.conf")
-        self.cluster = configuration.Cluster(ossec.find("cluster")
-                                             or configuration.Node("cluster"))
+        self.cluster = configuration.Cluster(
+            ossec.find("cluster") or configuration.Node("cluster")
+        )
         self.enabled = ossec.find("cluster") is not None and not self.cluster.disabled
         worker = self.enabled and self.cluster.kind == "worker"
         self.performer = None if worker else Performer(home)
 
     def log(self, level: str, message: str) -> None:
         """Write a line to logs/api.log."""
-        self.home.append("logs/api.log",
-                         f"{time.strftime('%Y/%m/%d %H:%M:%S')} {level}: stand-in: {message}\n")
+        self.home.append(
+            "logs/api.log", f"{time.strftime('%Y/%m/%d %H:%M:%S')} {level}: stand-in: {message}\n"
+        )
 
     def answer(self, request: web.Request) -> web.Response:
         """Answer a request; every error has the API's form."""
@@ -154,8 +159,11 @@ class Api:
             response = self._answer(request)
         except ApiError as error:
             response = self._fault(error)
-        self.log("INFO", f'{request.source} "{request.method} {request.path}" done in '
-                         f"{time.monotonic() - began:.3f}s: {response.status}")
+        self.log(
+            "INFO",
+            f'{request.source} "{request.method} {request.path}" done in '
+            f"{time.monotonic() - began:.3f}s: {response.status}",
+        )
         return response
 
     def _fault(self, error: ApiError) -> web.Response:
@@ -163,8 +171,9 @@ class Api:
             return web.Response(401, {"title": "Unauthorized", "detail": error.detail})
         body = error.body()
         if error.status == 500:
-            body["dapi_errors"] = {self.cluster.node: {"error": error.detail,
-                                                       "logfile": "WAZUH_HOME/logs/api.log"}}
+            body["dapi_errors"] = {
+                self.cluster.node: {"error": error.detail, "logfile": "WAZUH_HOME/logs/api.log"}
+            }
         return web.Response(error.status, body)
 
     def _answer(self, request: web.Request) -> web.Response:
@@ -172,33 +181,47 @@ class Api:
             calls.refuse(6001, status=429)
         if request.path == LOGIN:
             return self._login(request)
-        found = [(method, call, match) for method, pattern, call in ROUTES
-                 if (match := re.fullmatch(pattern, request.path))]
+        found = [
+            (method, call, match)
+            for method, pattern, call in ROUTES
+            if (match := re.fullmatch(pattern, request.path))
+        ]
         if not found:
             return web.Response(404, {"title": "Not Found", "detail": "404: Not Found"})
         for method, call, match in found:
             if method == request.method:
                 return web.Response(200, self._perform(request, call, match.groupdict()))
-        return web.Response(405, {"title": "Method Not Allowed",
-                                  "detail": "405: Method Not Allowed"})
+        return web.Response(
+            405, {"title": "Method Not Allowed", "detail": "405: Method Not Allowed"}
+        )
 
     def _login(self, request: web.Request) -> web.Response:
         if request.method not in ("GET", "POST"):
-            return web.Response(405, {"title": "Method Not Allowed",
-                                      "detail": "405: Method Not Allowed"})
+            return web.Response(
+                405, {"title": "Method Not Allowed", "detail": "405: Method Not Allowed"}
+            )
         if self.limits.blocked(request.source):
             return web.Response(403, BLOCKED)
         name, password = _basic(request.headers.get("authorization", ""))
-        answer = {"roles": None}
+        answer: dict = {"roles": None}
         if name:
             answer = self._remote("login", None, {"username": name, "password": password})
         if answer["roles"] is None:
             self.limits.fail(request.source)
             return web.Response(401, {"title": "Unauthorized", "detail": "Invalid credentials"})
         now = int(time.time())
-        token = self.keys.sign({
-            "iss": "wazuh", "aud": AUDIENCE, "nbf": now, "exp": now + answer["lifetime"],
-            "sub": name, "run_as": False, "rbac_roles": answer["roles"], "rbac_mode": "white"})
+        token = self.keys.sign(
+            {
+                "iss": "wazuh",
+                "aud": AUDIENCE,
+                "nbf": now,
+                "exp": now + answer["lifetime"],
+                "sub": name,
+                "run_as": False,
+                "rbac_roles": answer["roles"],
+                "rbac_mode": "white",
+            }
+        )
         raw = request.query.get("raw") == "true"
         return web.Response(200, token if raw else {"data": {"token": token}, "error": 0})
 
@@ -224,44 +247,63 @@ class Api:
     def _remote(self, call: str, token: "dict | None", arguments: dict) -> dict:
         if self.performer:
             return self.performer.perform(call, token, arguments)
-        answer = calls.ask_cluster(self.home, b"dapi",
-                                   {"call": call, "token": token, "arguments": arguments})
+        answer = calls.ask_cluster(
+            self.home, b"dapi", {"call": call, "token": token, "arguments": arguments}
+        )
         if "body" not in answer:
             raise ApiError(answer["status"], answer["code"], answer["detail"])
         return answer["body"]
 
     def _here_info(self, _user: dict) -> dict:
-        return {"data": {"title": "Wazuh API REST (stand-in)", "api_version": VERSION.lstrip("v"),
-                         "revision": REVISION, "hostname": socket.gethostname(),
-                         "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
-                "error": 0}
+        return {
+            "data": {
+                "title": "Wazuh API REST (stand-in)",
+                "api_version": VERSION.lstrip("v"),
+                "revision": REVISION,
+                "hostname": socket.gethostname(),
+                "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            },
+            "error": 0,
+        }
 
     def _here_cluster(self, user: dict) -> dict:
         calls.require(user, "read:cluster")
         running = self.home.running("wazuh-clusterd")
-        return {"data": {"enabled": "yes" if self.enabled else "no",
-                         "running": "yes" if running else "no"}, "error": 0}
+        return {
+            "data": {
+                "enabled": "yes" if self.enabled else "no",
+                "running": "yes" if running else "no",
+            },
+            "error": 0,
+        }
 
     def _here_node(self, user: dict) -> dict:
         calls.require(user, "read:cluster")
         settings = self.cluster
-        return calls.items([{"node": settings.node, "cluster": settings.name,
-                             "type": settings.kind}], "All selected information was returned")
+        return calls.items(
+            [{"node": settings.node, "cluster": settings.name, "type": settings.kind}],
+            "All selected information was returned",
+        )
 
     def _here_status(self, user: dict) -> dict:
         calls.require(user, "read:cluster")
-        return calls.items([calls.daemons(self.home)],
-                           "Processes status was successfully read in specified node")
+        return calls.items(
+            [calls.daemons(self.home)], "Processes status was successfully read in specified node"
+        )
 
     def _here_manager(self, user: dict) -> dict:
         calls.require(user, "read:cluster")
-        return calls.items([calls.version_info(self.home)],
-                           "Basic information was successfully read")
+        return calls.items(
+            [calls.version_info(self.home)], "Basic information was successfully read"
+        )
 
 
 def _parameters(request: web.Request) -> dict:
-    values: dict = {name: value for name, value in request.query.items()
-                    if name not in ("pretty", "wait_for_complete")}
+    values: dict = {
+        name: value
+        for name, value in request.query.items()
+        if name not in ("pretty", "wait_for_complete")
+    }
     if request.body:
         try:
             body = json.loads(request.body)
@@ -297,8 +339,12 @@ def _tls(home: Home, settings: api_settings.ApiSettings) -> ssl.SSLContext:
 def _self_sign(certificate: Path, key: Path) -> None:
     made = openssl(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"], b"")
     key.write_bytes(made)
-    certificate.write_bytes(openssl(
-        ["req", "-x509", "-new", "-key", "{}", "-days", "365", "-subj", "/CN=wazuh.com"],
-        b"", made))
+    certificate.write_bytes(
+        openssl(
+            ["req", "-x509", "-new", "-key", "{}", "-days", "365", "-subj", "/CN=wazuh.com"],
+            b"",
+            made,
+        )
+    )
     for path in (certificate, key):
         belongs_to_wazuh(path, 0o400)

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from . import configuration, frames
 from .configuration import ConfigurationError, Node
-from .enrolment import LocalRefused, Refused, Registrar, Request, force_from, parse
+from .enrolment import LocalRefusedError, RefusedError, Registrar, Request, force_from, parse
 from .home import Home, pause, scaled
 from .keystore import KeyStore, replace_file
 from .process import stopping
@@ -64,8 +64,12 @@ class Server:
         store = KeyStore(keep_removed=block.value("purge", "no") != "yes")
         if not worker:
             self._load(store)
-        self.registrar = Registrar(store, force_from(block.find("force")), socket.gethostname(),
-                                   lambda group: (home / f"etc/shared/{group}").is_dir())
+        self.registrar = Registrar(
+            store,
+            force_from(block.find("force")),
+            socket.gethostname(),
+            lambda group: (home / f"etc/shared/{group}").is_dir(),
+        )
         self.changed = threading.Condition()
         self.pending: list[dict[str, object]] = []
         self.gone: list[str] = []
@@ -129,7 +133,7 @@ class Server:
         try:
             request = parse(line, self.password, source, use_source_ip=self.use_source_ip)
             identity, key = self._forward(request) if self.worker else self._enrol(request)
-        except Refused as error:
+        except RefusedError as error:
             self.home.log("ERROR", f"{error} (from {source})")
             return f"{error}. Unable to add agent"
         self.home.log("INFO", f"Agent key generated for '{request.name}' (requested by {source})")
@@ -145,21 +149,38 @@ class Server:
     def _note(self, identity: str, groups: "str | None", before: "set[str]") -> None:
         agent = self.registrar.store.agents[identity]
         self.gone += sorted(before - set(self.registrar.store.agents))
-        self.pending.append({"id": int(agent.id), "name": agent.name, "register_ip": agent.ip,
-                             "internal_key": agent.key, "group": groups})
+        self.pending.append(
+            {
+                "id": int(agent.id),
+                "name": agent.name,
+                "register_ip": agent.ip,
+                "internal_key": agent.key,
+                "group": groups,
+            }
+        )
         self.dirty = True
         self.changed.notify_all()
 
     def _forward(self, request: Request) -> "tuple[str, str]":
-        arguments = {"name": request.name, "ip": request.ip, "groups": request.groups,
-                     "key_hash": request.key_hash}
-        message = {"daemon_name": "authd", "message": {
-            "function": "add",
-            "arguments": {word: value for word, value in arguments.items() if value is not None}}}
+        arguments = {
+            "name": request.name,
+            "ip": request.ip,
+            "groups": request.groups,
+            "key_hash": request.key_hash,
+        }
+        message = {
+            "daemon_name": "authd",
+            "message": {
+                "function": "add",
+                "arguments": {
+                    word: value for word, value in arguments.items() if value is not None
+                },
+            },
+        }
         self.home.log("INFO", "Dispatching request to master node")
         answer = json.loads(self._cluster(json.dumps(message).encode()))
         if answer.get("error"):
-            raise Refused(f"ERROR: {answer.get('message')}")
+            raise RefusedError(f"ERROR: {answer.get('message')}")
         return answer["data"]["id"], answer["data"]["key"]
 
     def _cluster(self, payload: bytes) -> bytes:
@@ -173,9 +194,10 @@ class Server:
                 _, command, data = frames.receive_command(connection)
                 if command != b"err":
                     return data
-        self.home.log("WARNING", "Could not send message through the cluster after "
-                                 f"'{ATTEMPTS}' attempts.")
-        raise Refused("ERROR: Cannot comunicate with master")
+        self.home.log(
+            "WARNING", f"Could not send message through the cluster after '{ATTEMPTS}' attempts."
+        )
+        raise RefusedError("ERROR: Cannot comunicate with master")
 
     def _local(self, connection: socket.socket) -> None:
         with connection:
@@ -188,9 +210,9 @@ class Server:
     def _dispatch(self, request: bytes) -> "dict[str, object]":
         try:
             if self.worker:
-                raise LocalRefused(9015)
+                raise LocalRefusedError(9015)
             return {"error": 0, "data": self._perform(json.loads(request))}
-        except LocalRefused as error:
+        except LocalRefusedError as error:
             self.home.log("ERROR", f"ERROR {error.code}: {error}.")
             return {"error": error.code, "message": str(error)}
         except ValueError:
@@ -199,7 +221,7 @@ class Server:
     def _perform(self, message: "dict[str, object]") -> object:
         arguments = message.get("arguments")
         if not isinstance(arguments, dict):
-            raise LocalRefused(9004)
+            raise LocalRefusedError(9004)
         store = self.registrar.store
         with self.changed:
             if message.get("function") == "add":
@@ -209,11 +231,11 @@ class Server:
                 return agent.__dict__
             identity = str(arguments.get("id"))
             if identity not in store.agents:
-                raise LocalRefused(9011)
+                raise LocalRefusedError(9011)
             if message.get("function") == "get":
                 return store.agents[identity].__dict__
             if message.get("function") != "remove":
-                raise LocalRefused(9003)
+                raise LocalRefusedError(9003)
             store.remove(identity, purge=bool(arguments.get("purge")))
             self.gone.append(identity)
             self.dirty = True
@@ -264,8 +286,9 @@ def _bind(port: int) -> socket.socket:
     try:
         return socket.create_server(("", port), backlog=128)
     except OSError as error:
-        raise ConfigurationError(f"(1206): Unable to Bind port '{port}' due to "
-                                 f"[({error.errno})-({error.strerror})]") from None
+        raise ConfigurationError(
+            f"(1206): Unable to Bind port '{port}' due to [({error.errno})-({error.strerror})]"
+        ) from None
 
 
 def _tls(home: Home, block: Node) -> ssl.SSLContext:
@@ -273,7 +296,8 @@ def _tls(home: Home, block: Node) -> ssl.SSLContext:
     try:
         context.load_cert_chain(
             home / block.value("ssl_manager_cert", "etc/sslmanager.cert"),
-            home / block.value("ssl_manager_key", "etc/sslmanager.key"))
+            home / block.value("ssl_manager_key", "etc/sslmanager.key"),
+        )
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"SSL error. Exiting. ({error})") from None
     return context
@@ -285,11 +309,11 @@ def _password(home: Home) -> str:
         text = path.read_text().partition("\n")[0]
         if len(text) < 2:
             raise ConfigurationError("Empty password provided.")
-        home.log("INFO", "Accepting connections. Using password specified on file: "
-                         "etc/authd.pass")
+        home.log("INFO", "Accepting connections. Using password specified on file: etc/authd.pass")
         return text
     text = os.urandom(16).hex()
     # The real one prints it as well (main-server.c).
-    home.log("INFO", f"Accepting connections. Random password chosen for agent "
-                     f"authentication: {text}")
+    home.log(
+        "INFO", f"Accepting connections. Random password chosen for agent authentication: {text}"
+    )
     return text

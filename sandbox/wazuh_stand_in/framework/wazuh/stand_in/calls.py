@@ -23,28 +23,55 @@ from .keystore import Agent, KeyStore
 from .link import MESSAGES, ClusterError
 
 BASIC_DAEMONS = ("wazuh-modulesd", "wazuh-analysisd", "wazuh-execd", "wazuh-db", "wazuh-remoted")
-DAEMONS = ("wazuh-agentlessd", "wazuh-analysisd", "wazuh-authd", "wazuh-csyslogd",
-           "wazuh-monitord", "wazuh-execd", "wazuh-integratord", "wazuh-logcollector",
-           "wazuh-maild", "wazuh-remoted", "wazuh-reportd", "wazuh-syscheckd", "wazuh-clusterd",
-           "wazuh-modulesd", "wazuh-db", "wazuh-apid")
-ALLOWED = {1: ("",), 2: ("read:",), 3: ("security:",), 4: ("read:agent",), 5: ("agent:",
-           "read:agent"), 6: ("read:cluster",), 7: ("cluster:", "read:cluster")}
+DAEMONS = (
+    "wazuh-agentlessd",
+    "wazuh-analysisd",
+    "wazuh-authd",
+    "wazuh-csyslogd",
+    "wazuh-monitord",
+    "wazuh-execd",
+    "wazuh-integratord",
+    "wazuh-logcollector",
+    "wazuh-maild",
+    "wazuh-remoted",
+    "wazuh-reportd",
+    "wazuh-syscheckd",
+    "wazuh-clusterd",
+    "wazuh-modulesd",
+    "wazuh-db",
+    "wazuh-apid",
+)
+ALLOWED = {
+    1: ("",),
+    2: ("read:",),
+    3: ("security:",),
+    4: ("read:agent",),
+    5: ("agent:", "read:agent"),
+    6: ("read:cluster",),
+    7: ("cluster:", "read:cluster"),
+}
 """What the default roles may do, by the beginning of an action."""
 PASSWORD = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)(?=.*[^A-Za-z0-9]).{8,}")
 ERRORS = {
     1017: 'Some Wazuh daemons are not ready yet in node "{}" ({})',
-    1701: "Agent does not exist", 1703: "Action not available for Manager (agent 000)",
+    1701: "Agent does not exist",
+    1703: "Action not available for Manager (agent 000)",
     1705: "There is an agent with the same name",
     1706: "There is an agent with the same IP or the IP is invalid",
-    1708: "There is an agent with the same ID", 1709: "Too short key size",
-    1710: "The group does not exist", 1711: "The group already exists",
+    1708: "There is an agent with the same ID",
+    1709: "Too short key size",
+    1710: "The group does not exist",
+    1711: "The group already exists",
     1726: "Wazuh authd is not running",
     1731: "Agent is not eligible for the action to be performed",
-    1738: "Agent name is too long", 4000: "Permission denied",
+    1738: "Agent name is too long",
+    4000: "Permission denied",
     4002: "The specified role does not exist",
-    5000: "The user could not be created", 5001: "The user does not exist",
+    5000: "The user could not be created",
+    5001: "The user does not exist",
     5004: "The user could not be removed or updated",
-    5007: "Insecure user password provided", 5008: "The current user cannot be deleted",
+    5007: "Insecure user password provided",
+    5008: "The current user cannot be deleted",
     5009: "Insecure user password provided",
     5011: "Administrator users can only be modified by themselves",
     6001: "Maximum number of requests per minute reached",
@@ -61,10 +88,18 @@ class ApiError(Exception):
 
     def body(self) -> "dict[str, object]":
         """Return the error as the API shows it."""
-        titles = {400: "Bad Request", 403: "Permission Denied", 404: "Resource Not Found",
-                  429: "Too Many Requests", 500: "Wazuh Internal Error"}
-        return {"title": titles.get(self.status, "Error"), "detail": self.detail,
-                "error": self.code}
+        titles = {
+            400: "Bad Request",
+            403: "Permission Denied",
+            404: "Resource Not Found",
+            429: "Too Many Requests",
+            500: "Wazuh Internal Error",
+        }
+        return {
+            "title": titles.get(self.status, "Error"),
+            "detail": self.detail,
+            "error": self.code,
+        }
 
 
 def refuse(code: int, extra: object = "", status: int = 400) -> NoReturn:
@@ -76,12 +111,20 @@ def refuse(code: int, extra: object = "", status: int = 400) -> NoReturn:
 def items(found: "list", message: str, failed: "list[tuple[object, int]] | None" = None) -> dict:
     """Return a list in the API's envelope."""
     failed = failed or []
-    entries = [{"error": {"code": code, "message": ERRORS[code]}, "id": [which]}
-               for which, code in failed]
+    entries = [
+        {"error": {"code": code, "message": ERRORS[code]}, "id": [which]} for which, code in failed
+    ]
     error = 0 if not failed else (2 if found else 1)
-    return {"data": {"affected_items": found, "total_affected_items": len(found),
-                     "total_failed_items": len(failed), "failed_items": entries},
-            "message": message, "error": error}
+    return {
+        "data": {
+            "affected_items": found,
+            "total_affected_items": len(found),
+            "total_failed_items": len(failed),
+            "failed_items": entries,
+        },
+        "message": message,
+        "error": error,
+    }
 
 
 def database_fault(error: sqlite3.Error) -> ApiError:
@@ -105,8 +148,7 @@ class Performer:
         try:
             return json.dumps({"body": self.perform(**message)})
         except ApiError as error:
-            return json.dumps({"status": error.status, "code": error.code,
-                               "detail": error.detail})
+            return json.dumps({"status": error.status, "code": error.code, "detail": error.detail})
 
     def perform(self, call: str, token: "dict | None", arguments: dict) -> dict:
         """Perform a call for the holder of a checked token; raise ApiError."""
@@ -127,8 +169,11 @@ class Performer:
 
     def _holder(self, token: dict) -> dict:
         user = self.users.get_user(token["sub"])
-        if not isinstance(user, dict) or set(user["roles"]) != set(token["rbac_roles"]) \
-                or not orm.TokenManager(self.session).is_token_valid(token["nbf"], user["id"]):
+        if (
+            not isinstance(user, dict)
+            or set(user["roles"]) != set(token["rbac_roles"])
+            or not orm.TokenManager(self.session).is_token_valid(token["nbf"], user["id"])
+        ):
             raise ApiError(401, 0, "Invalid token")
         if token["exp"] - token["nbf"] != self._lifetime():
             raise ApiError(401, 0, "Token expired")
@@ -136,8 +181,11 @@ class Performer:
 
     def _lifetime(self) -> int:
         path = self.home / "api/configuration/security/security.yaml"
-        found = re.search(r"auth_token_exp_timeout:\s*(\d+)", path.read_text()) \
-            if path.is_file() else None
+        found = (
+            re.search(r"auth_token_exp_timeout:\s*(\d+)", path.read_text())
+            if path.is_file()
+            else None
+        )
         return int(found[1]) if found else 900
 
     def call_login(self, username: str, password: str, user: None) -> dict:
@@ -171,10 +219,14 @@ class Performer:
         require(user, "security:read")
         with self.lock:
             wanted = [int(word) for word in user_ids.split(",") if word.isdigit()] or [
-                one["user_id"] for one in self.users.get_users()]
+                one["user_id"] for one in self.users.get_users()
+            ]
             found = [(number, self.users.get_user_id(number)) for number in wanted]
-        return items([one for _, one in found if one], "All specified users were returned",
-                     [(number, 5001) for number, one in found if not one])
+        return items(
+            [one for _, one in found if one],
+            "All specified users were returned",
+            [(number, 5001) for number, one in found if not one],
+        )
 
     def call_create_user(self, user: dict, username: str = "", password: str = "") -> dict:
         """Create a user, under the rules on passwords."""
@@ -244,11 +296,14 @@ class Performer:
     def call_security_config(self, user: dict) -> dict:
         """Show how long tokens last."""
         require(user, "security:read")
-        return {"data": {"auth_token_exp_timeout": self._lifetime(), "rbac_mode": "white"},
-                "error": 0}
+        return {
+            "data": {"auth_token_exp_timeout": self._lifetime(), "rbac_mode": "white"},
+            "error": 0,
+        }
 
-    def call_set_security_config(self, user: dict,
-                                 auth_token_exp_timeout: int = 900, **_rest: object) -> dict:
+    def call_set_security_config(
+        self, user: dict, auth_token_exp_timeout: int = 900, **_rest: object
+    ) -> dict:
         """Change how long tokens last; those given before are void."""
         require(user, "security:update")
         path = self.home / "api/configuration/security/security.yaml"
@@ -258,46 +313,72 @@ class Performer:
     def call_nodes(self, user: dict) -> dict:
         """List the connected nodes."""
         require(user, "read:cluster")
-        return items(ask_cluster(self.home, b"get_nodes", {})["items"],
-                     "All selected nodes information was returned")
+        return items(
+            ask_cluster(self.home, b"get_nodes", {})["items"],
+            "All selected nodes information was returned",
+        )
 
     def call_health(self, user: dict) -> dict:
         """Show how the nodes are."""
         require(user, "read:cluster")
         nodes = ask_cluster(self.home, b"get_health", {})["nodes"]
-        return items(sorted(nodes.values(), key=lambda node: node["info"]["name"]),
-                     "All selected nodes healthcheck information was returned")
+        return items(
+            sorted(nodes.values(), key=lambda node: node["info"]["name"]),
+            "All selected nodes healthcheck information was returned",
+        )
 
     def call_reload(self, user: dict) -> dict:
         """Have every node load its rules anew."""
         require(user, "cluster:restart")
         answers = ask_cluster(self.home, b"reload", {})
-        done = [{"name": name, "msg": "Ruleset reload request sent successfully."}
-                for name, answer in answers.items() if answer["error"] == 0]
+        done = [
+            {"name": name, "msg": "Ruleset reload request sent successfully."}
+            for name, answer in answers.items()
+            if answer["error"] == 0
+        ]
         result = items(done, "Reload request was sent to all specified nodes")
         for name, answer in answers.items():
             if answer["error"]:
                 result["data"]["failed_items"].append(
-                    {"error": {"code": 1914, "message": "Failed to reload ruleset: "
-                               + ", ".join(answer["data"])}, "id": [name]})
+                    {
+                        "error": {
+                            "code": 1914,
+                            "message": "Failed to reload ruleset: " + ", ".join(answer["data"]),
+                        },
+                        "id": [name],
+                    }
+                )
         result["data"]["total_failed_items"] = len(result["data"]["failed_items"])
         result["error"] = 2 if result["data"]["failed_items"] else 0
         return result
 
-    def call_agents(self, user: dict, agents_list: str = "", offset: str = "0",
-                    limit: str = "500", name: str = "", **_rest: str) -> dict:
+    def call_agents(
+        self,
+        user: dict,
+        agents_list: str = "",
+        offset: str = "0",
+        limit: str = "500",
+        name: str = "",
+        **_rest: str,
+    ) -> dict:
         """List agents: the manager (000) and those of client.keys."""
         require(user, "read:agent")
         store, groups = self._store(), self._groups()
         manager = Agent("000", os.uname().nodename, "127.0.0.1", "")
         found = [_shown(agent, store, groups) for agent in (manager, *store.agents.values())]
         wanted = [word for word in agents_list.split(",") if word]
-        chosen = [agent for agent in found if (not wanted or agent["id"] in wanted)
-                  and (not name or agent["name"] == name)]
+        chosen = [
+            agent
+            for agent in found
+            if (not wanted or agent["id"] in wanted) and (not name or agent["name"] == name)
+        ]
         missing = [word for word in wanted if word not in {agent["id"] for agent in found}]
-        answer = items(chosen, "All selected agents information was returned",
-                       [(word, 1701) for word in missing])
-        page = chosen[int(offset):int(offset) + int(limit)]
+        answer = items(
+            chosen,
+            "All selected agents information was returned",
+            [(word, 1701) for word in missing],
+        )
+        page = chosen[int(offset) : int(offset) + int(limit)]
         answer["data"]["affected_items"] = page
         return answer
 
@@ -320,10 +401,19 @@ class Performer:
         """Count the agents."""
         require(user, "read:agent")
         count = len(self._store().agents)
-        return {"data": {"connection": {"active": 0, "disconnected": 0,
-                                        "never_connected": count, "pending": 0, "total": count},
-                         "configuration": {"synced": 0, "not_synced": count, "total": count}},
-                "error": 0}
+        return {
+            "data": {
+                "connection": {
+                    "active": 0,
+                    "disconnected": 0,
+                    "never_connected": count,
+                    "pending": 0,
+                    "total": count,
+                },
+                "configuration": {"synced": 0, "not_synced": count, "total": count},
+            },
+            "error": 0,
+        }
 
     def call_agent_key(self, user: dict, agent_id: str) -> dict:
         """Show an agent's key as agents import it."""
@@ -331,8 +421,10 @@ class Performer:
         agent = self._store().agents.get(agent_id)
         if agent is None:
             refuse(1701, agent_id, 404)
-        return items([{"id": agent.id, "key": _exported(agent.__dict__)}],
-                     "Obtained keys for all selected agents")
+        return items(
+            [{"id": agent.id, "key": _exported(agent.__dict__)}],
+            "Obtained keys for all selected agents",
+        )
 
     def call_add_agent(self, user: dict, name: str = "", ip: str = "any", **more: object) -> dict:
         """Add an agent through authd, with or without an id and key of its own."""
@@ -341,15 +433,31 @@ class Performer:
             refuse(1738)
         if more.get("key") and len(str(more["key"])) < 64:
             refuse(1709)
-        force = {"enabled": False, "key_mismatch": False, "after_registration_time": 0,
-                 "disconnected_time": {"enabled": False, "value": 0}}
-        arguments = {"name": name, "ip": ip, "id": more.get("id"), "key": more.get("key"),
-                     "force": more.get("force") or force}
+        force = {
+            "enabled": False,
+            "key_mismatch": False,
+            "after_registration_time": 0,
+            "disconnected_time": {"enabled": False, "value": 0},
+        }
+        arguments = {
+            "name": name,
+            "ip": ip,
+            "id": more.get("id"),
+            "key": more.get("key"),
+            "force": more.get("force") or force,
+        }
         agent = self._authd("add", arguments, more.get("id") or name)
         return {"data": {"id": agent["id"], "key": _exported(agent)}, "error": 0}
 
-    def call_delete_agents(self, user: dict, agents_list: str = "", purge: str = "false",
-                           older_than: str = "7d", status: str = "", **_rest: str) -> dict:
+    def call_delete_agents(
+        self,
+        user: dict,
+        agents_list: str = "",
+        purge: str = "false",
+        older_than: str = "7d",
+        status: str = "",
+        **_rest: str,
+    ) -> dict:
         """Remove agents older than a time (7 days unless it is given)."""
         require(user, "agent:delete")
         if not status or not agents_list:
@@ -370,8 +478,11 @@ class Performer:
             refuse(1726)
         given = {word: value for word, value in arguments.items() if value is not None}
         try:
-            answer = frames.ask_json(self.home / "queue/sockets/auth",
-                                     {"function": function, "arguments": given}, scaled(10))
+            answer = frames.ask_json(
+                self.home / "queue/sockets/auth",
+                {"function": function, "arguments": given},
+                scaled(10),
+            )
         except OSError as error:
             raise ApiError(500, 1014, f"Error communicating with socket: {error}") from None
         code = answer.get("error")
@@ -384,10 +495,11 @@ class Performer:
         """List the groups: the folders of etc/shared."""
         require(user, "read:agent")
         counts = list(self._groups().values())
-        names = sorted(path.name for path in (self.home / "etc/shared").iterdir()
-                       if path.is_dir())
-        return items([{"name": name, "count": counts.count(name)} for name in names],
-                     "All selected groups information was returned")
+        names = sorted(path.name for path in (self.home / "etc/shared").iterdir() if path.is_dir())
+        return items(
+            [{"name": name, "count": counts.count(name)} for name in names],
+            "All selected groups information was returned",
+        )
 
     def call_add_group(self, user: dict, group_id: str = "") -> dict:
         """Make a group."""
@@ -420,16 +532,19 @@ def check_daemons(home: Home) -> None:
     """Refuse while a daemon that the API needs is not up."""
     absent = [f"{name}->stopped" for name in BASIC_DAEMONS if not home.running(name)]
     if absent:
-        node = configuration.Cluster(configuration.read(home / "etc/ossec.conf").find("cluster")
-                                     or configuration.Node("cluster")).node
+        node = configuration.Cluster(
+            configuration.read(home / "etc/ossec.conf").find("cluster")
+            or configuration.Node("cluster")
+        ).node
         raise ApiError(500, 1017, ERRORS[1017].format(node, ", ".join(absent)))
 
 
 def ask_cluster(home: Home, command: bytes, arguments: dict) -> dict:
     """Ask this node's cluster daemon; raise ApiError."""
     try:
-        answer = json.loads(cluster_control.ask(home, command, json.dumps(arguments).encode(),
-                                                scaled(20)))
+        answer = json.loads(
+            cluster_control.ask(home, command, json.dumps(arguments).encode(), scaled(20))
+        )
     except (ConnectionRefusedError, FileNotFoundError):
         raise ApiError(500, 3012, MESSAGES[3012]) from None
     except (OSError, ValueError) as error:
@@ -483,10 +598,14 @@ def _kept(store: KeyStore, identity: str, older: float) -> "int | None":
 def _shown(agent: Agent, store: KeyStore, groups: "dict[int, str]") -> "dict[str, object]":
     added = store.dates.get(agent.id, 0)
     shown: dict[str, object] = {
-        "id": agent.id, "name": agent.name, "registerIP": agent.ip, "ip": agent.ip,
+        "id": agent.id,
+        "name": agent.name,
+        "registerIP": agent.ip,
+        "ip": agent.ip,
         "status": "active" if agent.id == "000" else "never_connected",
         "dateAdd": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(added)),
-        "node_name": "unknown"}
+        "node_name": "unknown",
+    }
     if int(agent.id) in groups:
         shown["group"] = groups[int(agent.id)].split(",")
     return shown
@@ -494,4 +613,5 @@ def _shown(agent: Agent, store: KeyStore, groups: "dict[int, str]") -> "dict[str
 
 def _exported(agent: dict) -> str:
     return base64.b64encode(
-        f"{agent['id']} {agent['name']} {agent['ip']} {agent['key']}".encode()).decode()
+        f"{agent['id']} {agent['name']} {agent['ip']} {agent['key']}".encode()
+    ).decode()

@@ -21,14 +21,19 @@ def command(home: Home, arguments: "list[str]") -> int:
         return 0
     fault = answer.get("__wazuh_exception__")
     if fault:
-        print(f"ERROR: Error {fault['__object__']['code']} - "
-              "Worker node is not connected to master")
+        print(
+            f"ERROR: Error {fault['__object__']['code']} - Worker node is not connected to master"
+        )
         return 0
-    rows = [COLUMNS] + [tuple(item[word] for word in ("name", "type", "version", "ip"))
-                        for item in answer["items"]]
+    rows = [COLUMNS] + [
+        tuple(item[word] for word in ("name", "type", "version", "ip")) for item in answer["items"]
+    ]
     for row in rows:
-        print("  ".join(f"{cell:<{max(len(line[i]) for line in rows)}}"
-                        for i, cell in enumerate(row)).rstrip())
+        print(
+            "  ".join(
+                f"{cell:<{max(len(line[i]) for line in rows)}}" for i, cell in enumerate(row)
+            ).rstrip()
+        )
     return 0
 
 

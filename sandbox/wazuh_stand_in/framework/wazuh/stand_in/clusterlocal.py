@@ -27,8 +27,9 @@ class Node:
     def log(self, level: str, part: str, message: str) -> None:
         """Write a line to logs/cluster.log."""
         stamp = time.strftime("%Y/%m/%d %H:%M:%S")
-        self.home.append("logs/cluster.log",
-                         f"{stamp} {level}: [{self.title}] [{part}] stand-in: {message}\n")
+        self.home.append(
+            "logs/cluster.log", f"{stamp} {level}: [{self.title}] [{part}] stand-in: {message}\n"
+        )
 
     def start(self) -> None:
         """Begin; raise OSError where the port cannot be had."""
@@ -110,8 +111,11 @@ class LocalServer:
         try:
             answer = self.node.answer(peer, command, data)
         except ClusterError as error:
-            self.node.log("ERROR", "Local Server",
-                          f"Internal error processing request '{command!r}': {error}")
+            self.node.log(
+                "ERROR",
+                "Local Server",
+                f"Internal error processing request '{command!r}': {error}",
+            )
             answer = b"err", error.encoded()
         if answer:
             peer.send(counter, *answer)

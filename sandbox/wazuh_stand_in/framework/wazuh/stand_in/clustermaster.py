@@ -29,8 +29,7 @@ class Client:
 
     def __init__(self, link: Link, name: str, version: str, address: str):
         self.link = link
-        self.info = {"name": name, "type": "worker", "version": version.lstrip("v"),
-                     "ip": address}
+        self.info = {"name": name, "type": "worker", "version": version.lstrip("v"), "ip": address}
         self.seen = time.monotonic()
 
 
@@ -114,8 +113,9 @@ class Master(Node):
         if kind == "sendsync":
             message = json.loads(data)["message"]
             try:
-                return json.dumps(frames.ask_json(self.home / "queue/sockets/auth", message,
-                                                  scaled(15)))
+                return json.dumps(
+                    frames.ask_json(self.home / "queue/sockets/auth", message, scaled(15))
+                )
             except OSError as error:
                 raise ClusterError(3020, str(error)) from None
         if kind == "dapi":
@@ -167,14 +167,21 @@ class Master(Node):
         wanted = arguments.get("filter_node")
         wanted = [wanted] if isinstance(wanted, str) else wanted
         kind = arguments.get("filter_type", "all")
-        items = [info for info in (self.info(), *self._infos())
-                 if (not wanted or info["name"] in wanted) and kind in ("all", info["type"])]
+        items = [
+            info
+            for info in (self.info(), *self._infos())
+            if (not wanted or info["name"] in wanted) and kind in ("all", info["type"])
+        ]
         return {"items": items, "totalItems": len(items)}
 
     def info(self) -> "dict[str, str]":
         """Return the master's own entry."""
-        return {"name": self.settings.node, "type": "master", "version": VERSION.lstrip("v"),
-                "ip": self.settings.nodes[0]}
+        return {
+            "name": self.settings.node,
+            "type": "master",
+            "version": VERSION.lstrip("v"),
+            "ip": self.settings.nodes[0],
+        }
 
     def _infos(self) -> "list[dict[str, str]]":
         with self.lock:
@@ -184,8 +191,7 @@ class Master(Node):
         """Return what `get_health` answers."""
         nodes = {info["name"]: {"info": info, "status": {}} for info in self._infos()}
         count = {"info": {**self.info(), "n_connected_nodes": len(nodes)}}
-        return {"n_connected_nodes": len(nodes),
-                "nodes": {self.settings.node: count, **nodes}}
+        return {"n_connected_nodes": len(nodes), "nodes": {self.settings.node: count, **nodes}}
 
     def ask_workers(self, kind: str) -> "dict[str, dict]":
         """Ask every worker, one after the other; those lost meanwhile are left out."""
@@ -199,8 +205,10 @@ class Master(Node):
         from .ruleset import ask_reload
 
         answers = self.ask_workers("reload").items()
-        return {self.settings.node: ask_reload(self.home),
-                **{name: answer["answer"] for name, answer in answers}}
+        return {
+            self.settings.node: ask_reload(self.home),
+            **{name: answer["answer"] for name, answer in answers},
+        }
 
     def _recalculate(self) -> None:
         while not stopping.wait(scaled(RECALCULATE_SECONDS)):
@@ -210,8 +218,12 @@ class Master(Node):
         while not stopping.wait(scaled(KEEP_ALIVE_CHECK_SECONDS)):
             for name, client in list(self.clients.items()):
                 if time.monotonic() - client.seen > scaled(KEEP_ALIVE_LIMIT_SECONDS):
-                    self.log("ERROR", "Keep alive", f"No keep alives have been received from "
-                                                    f"{name} in the last minute. Disconnecting")
+                    self.log(
+                        "ERROR",
+                        "Keep alive",
+                        f"No keep alives have been received from "
+                        f"{name} in the last minute. Disconnecting",
+                    )
                     client.link.close()
 
     def _send_groups(self) -> None:

@@ -40,8 +40,9 @@ class Worker(Node):
             # Until the next try nobody on this node is answered: connection refused.
             self.link = None
             self.local.close()
-            self.log("INFO", "Main",
-                     "Connection with server has been lost. Reconnecting in 10 seconds.")
+            self.log(
+                "INFO", "Main", "Connection with server has been lost. Reconnecting in 10 seconds."
+            )
             stopping.wait(scaled(RETRY_SECONDS))
 
     def _connect(self) -> "Link | None":
@@ -49,11 +50,15 @@ class Worker(Node):
             try:
                 # The name is looked up at each try, so that it may be pointed elsewhere.
                 connection = socket.create_connection(
-                    (self.settings.nodes[0], self.settings.port), timeout=scaled(130))
+                    (self.settings.nodes[0], self.settings.port), timeout=scaled(130)
+                )
             except OSError as error:
                 reason = "" if isinstance(error, ConnectionRefusedError) else f": {error}"
-                self.log("ERROR", "Main",
-                         f"Could not connect to master{reason}. Trying again in 10 seconds.")
+                self.log(
+                    "ERROR",
+                    "Main",
+                    f"Could not connect to master{reason}. Trying again in 10 seconds.",
+                )
                 stopping.wait(scaled(RETRY_SECONDS))
                 continue
             connection.settimeout(None)
@@ -64,8 +69,13 @@ class Worker(Node):
         self.link = link
         threading.Thread(target=link.serve, daemon=True).start()
         try:
-            link.ask("hello", node=self.settings.node, cluster=self.settings.name,
-                     type=self.settings.kind, version=VERSION)
+            link.ask(
+                "hello",
+                node=self.settings.node,
+                cluster=self.settings.name,
+                type=self.settings.kind,
+                version=VERSION,
+            )
             self.log("INFO", "Main", "Successfully connected to master.")
             threading.Thread(target=self._keep_alive, args=(link,), daemon=True).start()
             self._check_for_ever(link)
@@ -76,21 +86,26 @@ class Worker(Node):
 
     def _check_for_ever(self, link: Link) -> None:
         while not link.lost.wait(scaled(CHECK_SECONDS)):
-            try:
-                self._check(link)
-            except (ClusterError, OSError) as error:
-                self.log("ERROR", "Integrity check", f"Error synchronizing: {error}")
-            except integrity.PathNotAllowed as error:
-                self.log("ERROR", "Integrity sync", f"Error 3027 - {error}")
+            self._check(link)
 
     def _check(self, link: Link) -> None:
+        try:
+            files, surplus = self._take(link)
+        except (ClusterError, OSError) as error:
+            self.log("ERROR", "Integrity check", f"Error synchronizing: {error}")
+        except integrity.PathNotAllowedError as error:
+            self.log("ERROR", "Integrity sync", f"Error 3027 - {error}")
+        else:
+            if files or surplus:
+                self.log(
+                    "INFO", "Integrity sync", f"Finished: {files} files taken, {surplus} deleted."
+                )
+
+    def _take(self, link: Link) -> tuple[int, int]:
         home = self.home.path
         answer = link.ask("integrity", digests=integrity.digests(home))
         integrity.apply(home, answer["files"], answer["surplus"])
-        if answer["files"] or answer["surplus"]:
-            self.log("INFO", "Integrity sync",
-                     f"Finished: {len(answer['files'])} files taken, "
-                     f"{len(answer['surplus'])} deleted.")
+        return len(answer["files"]), len(answer["surplus"])
 
     def _keep_alive(self, link: Link) -> None:
         failed = 0
@@ -102,8 +117,11 @@ class Worker(Node):
                 self.log("ERROR", "Keep Alive", f"Error sending keep alive: {error}")
                 failed += 1
             if failed >= FAILED_KEEP_ALIVES:
-                self.log("ERROR", "Keep Alive",
-                         "Maximum number of failed keep alives reached. Disconnecting.")
+                self.log(
+                    "ERROR",
+                    "Keep Alive",
+                    "Maximum number of failed keep alives reached. Disconnecting.",
+                )
                 link.close()
             link.lost.wait(scaled(KEEP_ALIVE_SECONDS))
 
@@ -130,8 +148,9 @@ class Worker(Node):
             return super().answer(peer, command, data)
         if self.link is None:
             raise ClusterError(3023)
-        threading.Thread(target=self._forward, args=(self.link, peer, command, data),
-                         daemon=True).start()
+        threading.Thread(
+            target=self._forward, args=(self.link, peer, command, data), daemon=True
+        ).start()
         if command == b"sendsync":
             return None
         if command == b"dapi":
@@ -150,4 +169,3 @@ class Worker(Node):
             peer.tell(b"err" if command == b"sendsync" else reply, error.encoded())
             return
         peer.tell(reply, answer)
-

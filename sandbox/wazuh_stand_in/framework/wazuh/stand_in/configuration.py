@@ -129,8 +129,9 @@ class Cluster:
 def number(text: str) -> int:
     """Return a whole number; raise ConfigurationError."""
     if not re.fullmatch(r"\d{1,6}", text):
-        raise ConfigurationError("Error 3004 - Error in cluster configuration: "
-                                 "Port has to be an integer.")
+        raise ConfigurationError(
+            "Error 3004 - Error in cluster configuration: Port has to be an integer."
+        )
     return int(text)
 
 
@@ -166,7 +167,7 @@ def internal_option(home: Path, name: str, default: int) -> int:
     for file in ("etc/local_internal_options.conf", "etc/internal_options.conf"):
         path = home / file
         if path.is_file():
-            found = re.findall(rf"^{re.escape(name)}\s*=\s*(\d+)", path.read_text(), re.M)
+            found = re.findall(rf"^{re.escape(name)}\s*=\s*(\d+)", path.read_text(), re.MULTILINE)
             if found:
                 return int(found[-1])
     return default

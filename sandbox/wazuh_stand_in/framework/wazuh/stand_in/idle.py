@@ -4,8 +4,11 @@ from . import configuration
 from .home import Home
 from .process import NEEDS_CONFIGURATION, stopping
 
-SECTIONS = {"wazuh-agentlessd": "agentless", "wazuh-csyslogd": "syslog_output",
-            "wazuh-integratord": "integration"}
+SECTIONS = {
+    "wazuh-agentlessd": "agentless",
+    "wazuh-csyslogd": "syslog_output",
+    "wazuh-integratord": "integration",
+}
 
 
 def check(home: Home) -> bool:

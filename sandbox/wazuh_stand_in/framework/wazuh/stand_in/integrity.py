@@ -7,15 +7,20 @@ from pathlib import Path
 
 from .home import belongs_to_wazuh
 
-TREES = (("etc/shared", 0o660), ("var/multigroups", 0o660), ("etc/rules", 0o660),
-         ("etc/decoders", 0o660), ("etc/lists", 0o660))
+TREES = (
+    ("etc/shared", 0o660),
+    ("var/multigroups", 0o660),
+    ("etc/rules", 0o660),
+    ("etc/decoders", 0o660),
+    ("etc/lists", 0o660),
+)
 KEYS = "etc/client.keys"
 KEYS_MODE = 0o640
 EXCLUDED = ("ar.conf", "ossec.conf")
 EXCLUDED_ENDINGS = ("~", ".tmp", ".lock", ".swp")
 
 
-class PathNotAllowed(Exception):
+class PathNotAllowedError(Exception):
     """queue/cluster is not really where it seems to be: a linked queue is refused."""
 
 
@@ -32,8 +37,11 @@ def digests(home: Path) -> "dict[str, str]":
 def _files(home: Path) -> "list[Path]":
     files = [home / KEYS] if (home / KEYS).is_file() else []
     for tree, _ in TREES:
-        files += [path for path in sorted((home / tree).rglob("*"))
-                  if path.is_file() and _wanted(tree, path)]
+        files += [
+            path
+            for path in sorted((home / tree).rglob("*"))
+            if path.is_file() and _wanted(tree, path)
+        ]
     return files
 
 
@@ -59,10 +67,10 @@ def compare(master: "dict[str, str]", worker: "dict[str, str]") -> "tuple[list[s
 
 
 def apply(home: Path, files: "dict[str, str]", surplus: "list[str]") -> None:
-    """Take the master's files and delete what it lacks; raise PathNotAllowed or OSError."""
+    """Take the master's files and delete what it lacks; raise PathNotAllowedError or OSError."""
     allowed = home / "queue/cluster"
     if (allowed / "incoming").resolve().parent != allowed:
-        raise PathNotAllowed("Write path not allowed")
+        raise PathNotAllowedError("Write path not allowed")
     for name, data in files.items():
         draft = allowed / f"incoming-{hashlib.sha256(name.encode()).hexdigest()}"
         draft.write_bytes(base64.b64decode(data))

@@ -56,8 +56,9 @@ class KeyStore:
                 stamp = time.strptime(f"{words[3]} {words[4]}", "%Y-%m-%d %H:%M:%S")
                 self.dates[words[0]] = time.mktime(stamp)
 
-    def add(self, name: str, ip: str, identity: "str | None", key: "str | None",
-            now: float) -> Agent:
+    def add(
+        self, name: str, ip: str, identity: "str | None", key: "str | None", now: float
+    ) -> Agent:
         """Add an agent; without an id it gets the next after the highest."""
         identity = identity or f"{self.highest + 1:03d}"
         agent = Agent(identity, name, ip, key or secrets.token_hex(32))
@@ -93,7 +94,8 @@ class KeyStore:
         return "".join(
             f"{agent.id} {agent.name} {agent.ip} "
             f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(self.dates[agent.id]))}\n"
-            for agent in self.agents.values())
+            for agent in self.agents.values()
+        )
 
 
 def replace_file(path: Path, text: str, mode: int) -> None:

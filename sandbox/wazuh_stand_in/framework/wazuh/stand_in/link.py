@@ -42,17 +42,26 @@ class ClusterError(Exception):
     """An error of the cluster, by its number."""
 
     def __init__(self, code: int, extra: str = ""):
-        super().__init__(f"Error {code} - {MESSAGES.get(code, extra)}"
-                         + (f": {extra}" if extra and code in MESSAGES else ""))
+        super().__init__(
+            f"Error {code} - {MESSAGES.get(code, extra)}"
+            + (f": {extra}" if extra and code in MESSAGES else "")
+        )
         self.code = code
         self.extra = extra
 
     def encoded(self) -> bytes:
         """Return the error as Wazuh's JSON encoder writes it."""
-        return json.dumps({"__wazuh_exception__": {"__class__": "WazuhClusterError", "__object__": {
-            "type": "about:blank", "title": "WazuhClusterError", "code": self.code,
-            "extra_message": self.extra or None, "extra_remediation": None,
-            "cmd_error": False, "dapi_errors": {}}}}).encode()
+        fields = {
+            "type": "about:blank",
+            "title": "WazuhClusterError",
+            "code": self.code,
+            "extra_message": self.extra or None,
+            "extra_remediation": None,
+            "cmd_error": False,
+            "dapi_errors": {},
+        }
+        shown = {"__class__": "WazuhClusterError", "__object__": fields}
+        return json.dumps({"__wazuh_exception__": shown}).encode()
 
 
 def seal(key: bytes, payload: bytes) -> bytes:
@@ -79,8 +88,9 @@ def _stream(key: bytes, nonce: bytes, data: bytes) -> bytes:
 class Link:
     """One end of the connection. `handle` answers what the other end asks."""
 
-    def __init__(self, connection: socket.socket, key: str,
-                 handle: "Callable[[Link, dict], dict]"):
+    def __init__(
+        self, connection: socket.socket, key: str, handle: "Callable[[Link, dict], dict]"
+    ):
         self.connection = connection
         self.key = key.encode()
         self.handle = handle
@@ -96,8 +106,9 @@ class Link:
         number = next(self._numbers)
         self._send({"ask": number, "kind": kind, **values})
         with self._arrived:
-            self._arrived.wait_for(lambda: number in self._waiting or self.lost.is_set(),
-                                          scaled(REQUEST_SECONDS))
+            self._arrived.wait_for(
+                lambda: number in self._waiting or self.lost.is_set(), scaled(REQUEST_SECONDS)
+            )
             answer = self._waiting.pop(number, None)
         if answer is None:
             raise ClusterError(3020, kind)

@@ -3,7 +3,6 @@
 import socket
 import time
 from contextlib import suppress
-from glob import glob
 from pathlib import Path
 
 from . import configuration
@@ -31,8 +30,9 @@ def serve(home: Home) -> int:
     collector = Collector(home)
     collector.look(first=True)
     loop = configuration.internal_option(home.path, "logcollector.loop_timeout", LOOP_SECONDS)
-    renew = configuration.internal_option(home.path, "logcollector.vcheck_files",
-                                          NEW_FILES_SECONDS)
+    renew = configuration.internal_option(
+        home.path, "logcollector.vcheck_files", NEW_FILES_SECONDS
+    )
     looked = time.monotonic()
     while not stopping.wait(scaled(loop)):
         if time.monotonic() - looked >= scaled(renew):
@@ -47,9 +47,11 @@ class Collector:
 
     def __init__(self, home: Home):
         self.home = home
-        self.blocks = [block for block in
-                       configuration.read(home / "etc/ossec.conf").all("localfile")
-                       if block.value("log_format") in ("syslog", "json")]
+        self.blocks = [
+            block
+            for block in configuration.read(home / "etc/ossec.conf").all("localfile")
+            if block.value("log_format") in ("syslog", "json")
+        ]
         self.places: dict[str, int] = {}
 
     def look(self, *, first: bool) -> None:
@@ -93,5 +95,5 @@ def paths(home: Path, block: Node) -> "list[str]":
     """
     location = str(home / block.value("location"))
     if any(sign in location for sign in "*?["):
-        return sorted(glob(location))
+        return sorted(str(path) for path in Path("/").glob(location.lstrip("/")))
     return [time.strftime(location)] if "%" in location else [location]

@@ -23,8 +23,14 @@ MODULES = {
     "wazuh-logcollector": "logcollector",
     "cluster_control": "cluster_control",
 }
-DROPS_TO_WAZUH = ("wazuh-clusterd", "wazuh-apid", "wazuh-analysisd", "wazuh-remoted",
-                  "wazuh-db", "wazuh-monitord")
+DROPS_TO_WAZUH = (
+    "wazuh-clusterd",
+    "wazuh-apid",
+    "wazuh-analysisd",
+    "wazuh-remoted",
+    "wazuh-db",
+    "wazuh-monitord",
+)
 NEEDS_CONFIGURATION = ("wazuh-maild", "wazuh-agentlessd", "wazuh-csyslogd", "wazuh-integratord")
 
 stopping = threading.Event()

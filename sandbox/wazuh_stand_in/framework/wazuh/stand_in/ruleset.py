@@ -27,7 +27,8 @@ class Rule:
     def fits(self, line: str) -> bool:
         """Return whether the rule's own conditions hold."""
         return all(_text_in(text, line) for text in self.texts) and all(
-            expression.search(line) for expression in self.expressions)
+            expression.search(line) for expression in self.expressions
+        )
 
 
 def _text_in(text: str, line: str) -> bool:
@@ -68,8 +69,9 @@ def read_rules(path: Path, home: Path) -> "Iterable[Rule]":
     name = str(path.relative_to(home))
     for group in _read(path, home).children:
         if group.tag not in ("group", "var"):
-            raise ConfigurationError(f"(1220): Error loading the rules: '{name}'. "
-                                     f"Invalid root element '{group.tag}'.")
+            raise ConfigurationError(
+                f"(1220): Error loading the rules: '{name}'. Invalid root element '{group.tag}'."
+            )
         groups = tuple(word for word in group.attributes.get("name", "").split(",") if word)
         for node in group.all("rule"):
             yield _rule(node, groups, name)
@@ -78,18 +80,33 @@ def read_rules(path: Path, home: Path) -> "Iterable[Rule]":
 def _rule(node: Node, groups: "tuple[str, ...]", name: str) -> Rule:
     identity, level = node.attributes.get("id", ""), node.attributes.get("level", "")
     if not (identity.isdigit() and level.isdigit() and int(level) <= 16):
-        raise ConfigurationError(f"(1220): Error loading the rules: '{name}'. "
-                                 f"Invalid configuration of rule '{identity}'.")
+        raise ConfigurationError(
+            f"(1220): Error loading the rules: '{name}'. "
+            f"Invalid configuration of rule '{identity}'."
+        )
     try:
-        expressions = tuple(re.compile(child.text.strip())
-                            for word in ("regex", "pcre2") for child in node.all(word))
+        expressions = tuple(
+            re.compile(child.text.strip())
+            for word in ("regex", "pcre2")
+            for child in node.all(word)
+        )
     except re.error as error:
-        raise ConfigurationError(f"(1220): Error loading the rules: '{name}'. "
-                                 f"Invalid regex of rule '{identity}': {error}") from None
-    parents = tuple(int(word) for child in node.all("if_sid")
-                    for word in re.findall(r"\d+", child.text))
-    return Rule(int(identity), int(level), node.value("description"), groups,
-                tuple(child.text.strip() for child in node.all("match")), expressions, parents)
+        raise ConfigurationError(
+            f"(1220): Error loading the rules: '{name}'. "
+            f"Invalid regex of rule '{identity}': {error}"
+        ) from None
+    parents = tuple(
+        int(word) for child in node.all("if_sid") for word in re.findall(r"\d+", child.text)
+    )
+    return Rule(
+        int(identity),
+        int(level),
+        node.value("description"),
+        groups,
+        tuple(child.text.strip() for child in node.all("match")),
+        expressions,
+        parents,
+    )
 
 
 def meet(rules: "dict[int, Rule]", line: str) -> "Rule | None":
@@ -102,14 +119,18 @@ def meet(rules: "dict[int, Rule]", line: str) -> "Rule | None":
     return rules[best[2]] if best else None
 
 
-def _depth(rules: "dict[int, Rule]", rule: Rule, line: str,
-           seen: "frozenset[int]") -> "int | None":
+def _depth(
+    rules: "dict[int, Rule]", rule: Rule, line: str, seen: "frozenset[int]"
+) -> "int | None":
     if rule.id in seen or not rule.fits(line):
         return None
     if not rule.parents:
         return 1
-    depths = [_depth(rules, rules[parent], line, seen | {rule.id})
-              for parent in rule.parents if parent in rules]
+    depths = [
+        _depth(rules, rules[parent], line, seen | {rule.id})
+        for parent in rule.parents
+        if parent in rules
+    ]
     found = [depth for depth in depths if depth is not None]
     return 1 + max(found) if found else None
 

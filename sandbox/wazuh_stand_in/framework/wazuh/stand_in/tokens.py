@@ -56,8 +56,12 @@ class KeyPair:
             payload = json.loads(_bytes(body))
             if json.loads(_bytes(head))["alg"] != "ES512" or payload["aud"] != AUDIENCE:
                 raise TokenError("Invalid token")
-            openssl(["dgst", "-sha512", "-verify", "{}", "-signature", "{}"],
-                    f"{head}.{body}".encode(), self._public, _der(_bytes(signature)))
+            openssl(
+                ["dgst", "-sha512", "-verify", "{}", "-signature", "{}"],
+                f"{head}.{body}".encode(),
+                self._public,
+                _der(_bytes(signature)),
+            )
         except (ValueError, KeyError, TypeError, OSError):
             raise TokenError("Invalid token") from None
         return payload
@@ -77,8 +81,9 @@ def openssl(arguments: "list[str]", data: bytes, *files: bytes) -> bytes:
     names = iter(descriptors)
     words = [f"/dev/fd/{next(names)}" if word == "{}" else word for word in arguments]
     try:
-        done = subprocess.run(["openssl", *words], input=data, capture_output=True,
-                              pass_fds=descriptors, check=False)
+        done = subprocess.run(
+            ["openssl", *words], input=data, capture_output=True, pass_fds=descriptors, check=False
+        )
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -108,7 +113,7 @@ def _raw(signature: bytes) -> bytes:
     halves = []
     for _ in range(2):
         length = signature[start + 1]
-        number = int.from_bytes(signature[start + 2:start + 2 + length], "big")
+        number = int.from_bytes(signature[start + 2 : start + 2 + length], "big")
         halves.append(number.to_bytes(SIZE, "big"))
         start += 2 + length
     return b"".join(halves)

@@ -48,8 +48,9 @@ class Database:
     def __init__(self, home: Home):
         self.home = home
         self.lock = threading.Lock()
-        self.session = sqlite3.connect(home / "queue/db/global.db", check_same_thread=False,
-                                       isolation_level=None)
+        self.session = sqlite3.connect(
+            home / "queue/db/global.db", check_same_thread=False, isolation_level=None
+        )
         self.session.execute("PRAGMA journal_mode = WAL")
         self.session.executescript(SCHEMA)
 
@@ -71,8 +72,12 @@ class Database:
         if actor != "global":
             return f"err Invalid DB query actor: {actor}"
         command, _, value = rest.partition(" ")
-        handler = {"sql": self._sql, "insert-agent": self._insert, "delete-agent": self._delete,
-                   "set-agent-groups": self._groups}.get(command)
+        handler = {
+            "sql": self._sql,
+            "insert-agent": self._insert,
+            "delete-agent": self._delete,
+            "set-agent-groups": self._groups,
+        }.get(command)
         if handler is None:
             return f"err Invalid DB query syntax, near '{command[:32]}'"
         try:
@@ -89,8 +94,15 @@ class Database:
         agent = json.loads(value)
         self.session.execute(
             "INSERT OR REPLACE INTO agent VALUES (?, ?, ?, ?, ?, ?, 'never_connected')",
-            (agent["id"], agent["name"], agent.get("register_ip"), agent.get("internal_key"),
-             agent.get("group"), int(time.time())))
+            (
+                agent["id"],
+                agent["name"],
+                agent.get("register_ip"),
+                agent.get("internal_key"),
+                agent.get("group"),
+                int(time.time()),
+            ),
+        )
         return "ok"
 
     def _delete(self, value: str) -> str:
@@ -100,8 +112,11 @@ class Database:
     def _groups(self, value: str) -> str:
         for agent in json.loads(value):
             with suppress(sqlite3.IntegrityError):
-                self.session.execute("INSERT OR IGNORE INTO agent (id, name) VALUES (?, ?)",
-                                     (agent["id"], agent["name"]))
-            self.session.execute('UPDATE agent SET "group" = ? WHERE id = ?',
-                                 (agent["group"], agent["id"]))
+                self.session.execute(
+                    "INSERT OR IGNORE INTO agent (id, name) VALUES (?, ?)",
+                    (agent["id"], agent["name"]),
+                )
+            self.session.execute(
+                'UPDATE agent SET "group" = ? WHERE id = ?', (agent["group"], agent["id"])
+            )
         return "ok"

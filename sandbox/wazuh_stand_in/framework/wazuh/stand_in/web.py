@@ -10,9 +10,17 @@ from urllib.parse import parse_qs, urlsplit
 
 LONGEST_HEAD, LONGEST_BODY = 65536, 10 * 1024 * 1024
 KEEP_OPEN_SECONDS = 30
-REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
-           404: "Not Found", 405: "Method Not Allowed", 413: "Content Too Large",
-           429: "Too Many Requests", 500: "Internal Server Error"}
+REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    413: "Content Too Large",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+}
 
 
 @dataclass(frozen=True)
@@ -39,17 +47,26 @@ class Response:
         """Return the response's bytes."""
         plain = isinstance(self.body, str)
         data = str(self.body).encode() if plain else json.dumps(self.body).encode()
-        kind = "text/plain" if plain else (
-            "application/json" if self.status == 200 else "application/problem+json")
-        head = [f"HTTP/1.1 {self.status} {REASONS.get(self.status, 'Error')}",
-                "Server: Wazuh stand-in", f"Content-Type: {kind}; charset=utf-8",
-                f"Content-Length: {len(data)}"]
+        kind = (
+            "text/plain"
+            if plain
+            else ("application/json" if self.status == 200 else "application/problem+json")
+        )
+        head = [
+            f"HTTP/1.1 {self.status} {REASONS.get(self.status, 'Error')}",
+            "Server: Wazuh stand-in",
+            f"Content-Type: {kind}; charset=utf-8",
+            f"Content-Length: {len(data)}",
+        ]
         head += [f"{name}: {value}" for name, value in self.headers.items()]
         return "\r\n".join(head).encode() + b"\r\n\r\n" + data
 
 
-def converse(connection: socket.socket, context: "ssl.SSLContext | None",
-             answer: "Callable[[Request], Response]") -> None:
+def converse(
+    connection: socket.socket,
+    context: "ssl.SSLContext | None",
+    answer: "Callable[[Request], Response]",
+) -> None:
     """Answer one client's requests until it goes."""
     source = connection.getpeername()[0]
     connection.settimeout(KEEP_OPEN_SECONDS)
@@ -78,6 +95,7 @@ def _receive(stream, source: str) -> "Request | None":
     if length > LONGEST_BODY:
         return None
     parts = urlsplit(line[1])
-    query = {name: values[-1] for name, values in
-             parse_qs(parts.query, keep_blank_values=True).items()}
+    query = {
+        name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()
+    }
     return Request(line[0], parts.path, query, headers, stream.read(length), source)
