@@ -78,8 +78,13 @@ class WazuhOperatorCharm(ops.CharmBase):
         self._reconcile(event)
 
     def _on_secret_changed(self, event: ops.SecretChangedEvent) -> None:
-        """Follow the newest revision: a quiet hook reads the one that this unit follows."""
-        secrets.follow(event.secret)
+        """Follow the newest revision: a quiet hook reads the one that this unit follows.
+
+        The application's own secrets have a label, and no unit but the leader may name id and
+        label together; those are read anew when the leader publishes another digest.
+        """
+        if not event.secret.label:
+            secrets.follow(event.secret)
         self._reconcile(event)
 
     def _on_secret_remove(self, event: ops.SecretRemoveEvent) -> None:
@@ -173,7 +178,7 @@ class WazuhOperatorCharm(ops.CharmBase):
         decision = cluster.acted_on(picture.juju.peers.decision, published)
         if decision is None or not picture.workload.reachable:
             return
-        self._picture = picture.acting_on(decision)
+        self._picture = picture.acting_on(decision, vault.digest_key)
         spec = picture.spec(decision, vault.digest_key, picture.wake(decision, published))
         change = picture.change(spec, vault)
         try:

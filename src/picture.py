@@ -37,10 +37,11 @@ class Picture:
             and not (juju.leader and self._leader_has_work(key))
         )
 
-    def acting_on(self, decision: cluster.Decision) -> "Picture":
+    def acting_on(self, decision: cluster.Decision, key: str) -> "Picture":
         """Return the picture of a hook that acts on this decision, as its status shows it."""
         peers = dataclasses.replace(self.juju.peers, decision=decision)
-        return dataclasses.replace(self, juju=dataclasses.replace(self.juju, peers=peers))
+        juju = dataclasses.replace(self.juju, peers=peers, digest_key=key)
+        return dataclasses.replace(self, juju=juju)
 
     def next_decision(self) -> cluster.Decision | None:
         """Decide what the leader has to publish now, if anything."""

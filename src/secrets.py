@@ -183,7 +183,9 @@ def read_agent_password(model: ops.Model, secret_id: str | None) -> AgentPasswor
     except ops.SecretNotFoundError:
         return AgentPassword(problem="the secret does not exist or was removed")
     except ops.ModelError:
-        return AgentPassword(problem="the secret is not granted to this application")
+        return AgentPassword(
+            problem="the secret cannot be read; is it granted to this application?"
+        )
 
 
 def _checked(content: Content) -> AgentPassword:

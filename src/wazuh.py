@@ -209,7 +209,20 @@ def _running(container: ops.Container) -> frozenset[str]:
 
 
 def _applied(value: Mapping) -> Applied:
-    known = {name: value[name] for name in Applied.__slots__ if name in value}
+    """Take what has the right type; another version of the charm may have written the rest."""
+    types = {
+        "inputs": str,
+        "pushed": dict,
+        "layer": dict,
+        "password": str,
+        "renew_after": str,
+        "wake": int,
+        "serve": dict | None,
+        "problem": str | None,
+    }
+    known = {
+        name: value[name] for name, kind in types.items() if isinstance(value.get(name), kind)
+    }
     return Applied(**known)
 
 
