@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -208,21 +209,21 @@ def _running(container: ops.Container) -> frozenset[str]:
     )
 
 
+_TYPES: dict[str, type | types.UnionType] = {
+    "inputs": str,
+    "pushed": dict,
+    "layer": dict,
+    "password": str,
+    "renew_after": str,
+    "wake": int,
+    "serve": dict | None,
+    "problem": str | None,
+}
+
+
 def _applied(value: Mapping) -> Applied:
     """Take what has the right type; another version of the charm may have written the rest."""
-    types = {
-        "inputs": str,
-        "pushed": dict,
-        "layer": dict,
-        "password": str,
-        "renew_after": str,
-        "wake": int,
-        "serve": dict | None,
-        "problem": str | None,
-    }
-    known = {
-        name: value[name] for name, kind in types.items() if isinstance(value.get(name), kind)
-    }
+    known = {name: item for name, item in value.items() if isinstance(item, _TYPES.get(name, ()))}
     return Applied(**known)
 
 
