@@ -15,7 +15,7 @@ from .machine import Desired, Role
 _SCHEMA = 1
 _NODE = re.compile(r"[A-Za-z0-9_-]{1,100}")  # what Wazuh takes as a worker's name (error 3060)
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
-_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_COMMIT = re.compile(r"[0-9a-f]{7,64}(-[0-9a-f]{8})?")  # the second part tells subdirectories apart
 _ALLOWED = ("etc/", "api/configuration/")
 _LIMIT = 16 * 1024 * 1024
 
