@@ -7,7 +7,7 @@ from repository.git import Git, TooLargeError
 from repository.places import MEBIBYTE, Limits, RefusedError
 
 _REGULAR = ("100644", "100755", "100664")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NAME = re.compile(r"\.?[A-Za-z0-9][A-Za-z0-9._-]{0,126}~?")
 # What Wazuh's cluster never copies (framework/wazuh/core/cluster/cluster.json), and what it
 # compiles from lists by itself.
 _IGNORED_ENDINGS = ("~", ".tmp", ".lock", ".swp", ".cdb")
@@ -95,20 +95,13 @@ def _destination(entry: Entry) -> str | None:
         raise RefusedError(f"{folder} is no directory")
     if folder != "lists" and not name.lower().endswith(".xml"):
         return None
-    if name.startswith(".") or name.endswith(_IGNORED_ENDINGS):
+    if not all(_NAME.fullmatch(part) for part in name.split("/")):
+        raise RefusedError(f"{folder} holds a file whose name is not plain ({ascii(name)[:80]})")
+    if "/" in name or name.startswith(".") or name.endswith(_IGNORED_ENDINGS):
         return None
-    if not _NAME.fullmatch(name):
-        return _nested_or_bad(folder, name)
     if entry.mode not in _REGULAR:
         raise RefusedError(f"{folder}/{name} is no regular file")
     return f"{folder}/{name}"
-
-
-def _nested_or_bad(folder: str, name: str) -> None:
-    parts = name.split("/")
-    if len(parts) > 1 and all(_NAME.fullmatch(part) for part in parts):
-        return
-    raise RefusedError(f"{folder} holds a file whose name is not plain ({ascii(name)[:80]})")
 
 
 def contents(git: Git, entries: dict[str, Entry]) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -286,9 +287,11 @@ def answering(answer) -> Iterator[str]:
 
         thread = threading.Thread(target=loop)
         thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/a"
-        done.set()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}/a"
+        finally:
+            done.set()
+            thread.join()
 
 
 def hang(_connection: socket.socket, done: threading.Event) -> None:
@@ -296,7 +299,8 @@ def hang(_connection: socket.socket, done: threading.Event) -> None:
 
 
 def reset(connection: socket.socket, _done: threading.Event) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    connection.recv(4096)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def babble(connection: socket.socket, _done: threading.Event) -> None:
