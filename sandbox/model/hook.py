@@ -131,13 +131,12 @@ class Hook:
     # -- relations ------------------------------------------------------------------------
 
     def relation_ids(self, endpoint: str) -> list[str]:
-        """Ids of an endpoint's relations."""
+        """Ids of an endpoint's relations; none before relation-created begins, so not in install."""
         unit = self._unit()
         return [
             f"{endpoint}:{relation.id}"
             for relation in self.world.relations_of(unit.app)
-            if relation.endpoints[unit.app] == endpoint
-            and not relations.local(unit, relation).broken
+            if relation.endpoints[unit.app] == endpoint and relations.visible(unit, relation)
         ]
 
     def relation_list(self, relation: str, *, app: bool = False) -> list[str] | str:
@@ -184,7 +183,8 @@ class Hook:
         unit = self._unit()
         number = text.rpartition(":")[2]
         found = self.world.relations.get(int(number)) if number.isdigit() else None
-        if found is None or unit.app not in found.endpoints:
+        visible = found is not None and unit.app in found.endpoints
+        if found is None or not visible or not relations.visible(unit, found):
             raise ToolError(f'invalid value "{text}" for option -r: relation not found', 2)
         return found
 
@@ -337,9 +337,10 @@ class Hook:
         if secret.description:
             info["description"] = secret.description
         if secret.rotates_at is not None:
-            info["rotates"] = secret.rotates_at
-        if secret.revisions[secret.latest].expires is not None:
-            info["expiry"] = secret.revisions[secret.latest].expires
+            info["rotates"] = self.world.date(secret.rotates_at)
+        expires = secret.revisions[secret.latest].expires
+        if expires is not None:
+            info["expiry"] = self.world.date(expires)
         return {secret.uri.removeprefix("secret:"): info}
 
     def _created_info(self, change: Change) -> dict[str, Any]:
@@ -468,7 +469,7 @@ class Hook:
         return {
             unit.name: {
                 "status": "dying" if unit.life != "alive" else unit.status.status,
-                "since": unit.status.since,
+                "since": self.world.date(unit.status.since),
             }
             for unit in self.world.units_of(app)
         }

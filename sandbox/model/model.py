@@ -51,7 +51,8 @@ RULES: Mapping[str, Callable[..., None]] = {
 class Model:
     """Juju's rules over one `World`; see `sandbox.model.interface` for every method.
 
-    `seed` decides all that is chance. `behaviour` overrides what `commit_mode` implies.
+    `seed` decides all that is chance. `behaviour` overrides what `commit_mode` implies. `epoch`
+    is the Unix time at which the virtual clock begins.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Model:
         *,
         behaviour: Behaviour | None = None,
         timings: Timings | None = None,
+        epoch: float = 0.0,
     ) -> None:
         chance = random.Random(seed)
         self.world = World(
@@ -70,6 +72,7 @@ class Model:
             behaviour=behaviour or Behaviour.of(commit_mode),
             timings=timings or Timings(),
             random=chance,
+            epoch=epoch,
         )
 
     @property
@@ -445,6 +448,13 @@ class Model:
         spec = scheduler.next_hook(self.world, found)
         if spec is None:
             raise CommandError(f"{unit} has no hook to run")
+        return commit.begin(self.world, found, spec)
+
+    def begin_again(self, unit: str, spec: HookSpec) -> Hook:
+        """Start a hook that ran before, as Juju does when it was not recorded (R10)."""
+        found = self.world.unit(unit)
+        if found.in_flight is not None:
+            raise CommandError(f"{unit} is running a hook")
         return commit.begin(self.world, found, spec)
 
     def finish(self, hook: Hook, ok: bool, *, crash_after: int | None = None) -> bool:

@@ -28,6 +28,16 @@ def local(unit: Unit, relation: Relation) -> LocalRelation:
     return unit.relations.setdefault(relation.id, LocalRelation())
 
 
+def visible(unit: Unit, relation: Relation) -> bool:
+    """Whether the unit's hooks see the relation: from relation-created to relation-broken.
+
+    Juju's agent learns of a relation only after install (uniter/relation/resolver.go,
+    createdRelationsResolver), so that `relation-ids` gives none in the install hook.
+    """
+    known = local(unit, relation)
+    return (unit.name in relation.scope or known.created) and not known.broken
+
+
 def enter(world: World, relation: Relation, unit: Unit) -> None:
     """Enter the scope: from now on the others may see the unit join."""
     if unit.name in relation.scope:

@@ -1,5 +1,6 @@
 """The whole state of one model, its clock, its timers and its log."""
 
+import datetime
 import heapq
 import random
 from collections.abc import Iterator
@@ -49,6 +50,8 @@ class World:
     behaviour: Behaviour
     timings: Timings
     random: random.Random
+    epoch: float = 0.0
+    """Unix time at which the virtual clock began, for what Juju prints as a date."""
     now: float = 0.0
     apps: dict[str, Application] = field(default_factory=dict)
     units: dict[str, Unit] = field(default_factory=dict)
@@ -59,6 +62,11 @@ class World:
     timers: list[tuple[float, int, str, tuple[Any, ...]]] = field(default_factory=list)
     log: list[Event] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
+
+    def date(self, at: float) -> str:
+        """Give a time of the virtual clock as Juju prints it."""
+        moment = datetime.datetime.fromtimestamp(self.epoch + at, datetime.UTC)
+        return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
     def count(self, what: str) -> int:
         """Give the next number of a kind, from 0."""
