@@ -176,9 +176,11 @@ class WazuhOperatorCharm(ops.CharmBase):
         """Bring the container to what was decided before this hook began."""
         picture = self._picture
         decision = cluster.acted_on(picture.juju.peers.decision, published)
-        if decision is None or not picture.workload.reachable:
+        if decision is None:
             return
         self._picture = picture.acting_on(decision, vault.digest_key)
+        if not picture.workload.reachable:
+            return
         spec = picture.spec(decision, vault.digest_key, picture.wake(decision, published))
         change = picture.change(spec, vault)
         try:

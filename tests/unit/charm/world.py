@@ -1,0 +1,314 @@
+"""One unit of the charm over ops.testing, whose container keeps its files between hooks.
+
+Where ops.testing differs from Juju this module does as Juju does: a label is never given twice,
+and peers see the application's secrets as somebody else's.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import functools
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import ops
+from ops import testing
+from scenario import mocking
+
+from src.charm import WazuhOperatorCharm
+
+ROOT = Path(__file__).resolve().parents[3]
+MODEL = "sec"
+PEERS = "wazuh-peers"
+CONTAINER = "wazuh-server"
+_PLACES = ("/etc/wazuh-server", "/run/wazuh-server", "/var/lib/wazuh-repository")
+_READS = ("pull", "get_plan", "get_services", "list_files", "get_system_info")
+_WRITES = (
+    "push",
+    "make_dir",
+    "remove_path",
+    "add_layer",
+    "replan_services",
+    "start_services",
+    "stop_services",
+    "restart_services",
+    "exec",
+)
+
+
+class KilledError(BaseException):
+    """The hook's process is gone: no handler of the charm may see it."""
+
+
+class Unit:
+    """A unit as Juju and Kubernetes keep it; `run` plays one hook on it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        number: int = 0,
+        leader: bool = True,
+        databag: Mapping[str, str] | None = None,
+        secrets: Iterable[testing.Secret] = (),
+        config: Mapping[str, str] | None = None,
+        reachable: bool = True,
+        planned: int = 3,
+        app: str = "wazuh-server",
+    ) -> None:
+        self.folder = folder
+        self.name = f"{app}/{number}"
+        self.context = testing.Context(
+            WazuhOperatorCharm, charm_root=ROOT, app_name=app, unit_id=number
+        )
+        self.state = testing.State(
+            leader=leader,
+            config=dict(config or {}),
+            relations={
+                testing.PeerRelation(
+                    PEERS,
+                    local_app_data=dict(databag or {}),
+                    peers_data={n: {} for n in range(planned) if n != number},
+                )
+            },
+            containers={
+                testing.Container(CONTAINER, can_connect=reachable, mounts=_mounts(folder))
+            },
+            secrets=set(secrets),
+            planned_units=planned,
+            model=testing.Model(name=MODEL),
+        )
+        self.calls: collections.Counter[str] = collections.Counter()
+        self.pushes: list[tuple[str, dict[str, Any]]] = []
+        self.fault: Callable[[int, str], None] | None = None
+
+    # What a hook does
+
+    def run(self, event: str = "update_status", *args: Any, commit: bool = True) -> testing.State:
+        """Play one hook; with `commit` false Juju throws away what it wrote (R19)."""
+        self.calls.clear()
+        self.pushes.clear()
+        with _watched(self):
+            after = self.context.run(self._event(event, args), self.state)
+        self.state = after if commit else _rolled_back(self.state, after)
+        _refuse_two_secrets_of_a_label(after)
+        return after
+
+    def notice(self, key: str) -> testing.State:
+        """Play the hook for a Pebble notice of this key."""
+        notice = testing.Notice(key=key)
+        self.configure(containers={dataclasses.replace(self.container, notices=[notice])})
+        return self.run("pebble_custom_notice", notice)
+
+    def act(self, **parameters: Any) -> dict[str, Any]:
+        """Play the action `issue-sender-certificate` and return its result."""
+        event = self.context.on.action("issue-sender-certificate", params=parameters)
+        self.calls.clear()
+        with _watched(self):
+            self.state = self.context.run(event, self.state)
+        return dict(self.context.action_results or {})
+
+    def _event(self, name: str, args: tuple[Any, ...]) -> Any:
+        on = self.context.on
+        if name.startswith("pebble"):
+            return getattr(on, name)(self.container, *args)
+        if name in ("relation_created", "relation_broken"):
+            return getattr(on, name)(self.relation)
+        if name.startswith("relation"):
+            return getattr(on, name)(self.relation, remote_unit=min(self.relation.peers_data))
+        return getattr(on, name)(*args)
+
+    # What is around it
+
+    def configure(self, **changes: Any) -> None:
+        """Change what Juju says: leader, config, planned_units …"""
+        self.state = dataclasses.replace(self.state, **changes)
+
+    def publish(self, databag: Mapping[str, str]) -> None:
+        """Replace the application's side of the peer relation, as another unit's leader does."""
+        relation = dataclasses.replace(self.relation, local_app_data=dict(databag))
+        self.configure(relations={relation})
+
+    def report(self, **changes: Any) -> None:
+        """Let the supervisor report; a healthy master of epoch 1 unless told otherwise."""
+        content = {
+            "schema": 1,
+            "epoch": 1,
+            "role": "master",
+            "phase": "serving",
+            "sentence": None,
+            "since": "2026-01-01T00:00:00Z",
+            "ready": True,
+            "keys": 60,
+            "highest-id": 63,
+            "version": "v4.14.7",
+            "ruleset": {"commit": None, "error": None},
+            "wake": 0,
+        }
+        self.write("/run/wazuh-server/state.json", json.dumps(content | changes))
+
+    def fetched(self, **content: Any) -> None:
+        """Let the fetching of the configuration repository end."""
+        self.write("/var/lib/wazuh-repository/result.json", json.dumps(content))
+
+    def restart_container(self) -> None:
+        """Let Kubernetes make the workload container anew: files, plan and services are gone."""
+        for place in _PLACES:
+            shutil.rmtree(_source(self.folder, place))
+        container = testing.Container(CONTAINER, can_connect=True, mounts=_mounts(self.folder))
+        self.configure(containers={container})
+
+    def connect(self, reachable: bool) -> None:
+        """Let Pebble answer, or not."""
+        self.configure(containers={dataclasses.replace(self.container, can_connect=reachable)})
+
+    # What can be seen
+
+    @property
+    def relation(self) -> testing.PeerRelation:
+        return next(r for r in self.state.relations if isinstance(r, testing.PeerRelation))
+
+    @property
+    def container(self) -> testing.Container:
+        return self.state.get_container(CONTAINER)
+
+    @property
+    def databag(self) -> dict[str, str]:
+        return dict(self.relation.local_app_data)
+
+    @property
+    def status(self) -> ops.StatusBase:
+        status = self.state.unit_status
+        return ops.StatusBase.from_name(status.name, status.message)
+
+    @property
+    def desired(self) -> dict[str, Any]:
+        return json.loads(self.read("/etc/wazuh-server/desired.json"))
+
+    @property
+    def configured(self) -> bool:
+        return self.path("/etc/wazuh-server/desired.json").exists()
+
+    @property
+    def secrets(self) -> dict[str, dict[str, str]]:
+        return {
+            secret.label: dict(secret.latest_content or secret.tracked_content)
+            for secret in self.state.secrets
+            if secret.label
+        }
+
+    @property
+    def writes(self) -> dict[str, int]:
+        """What the last hook did to the container."""
+        return {name: count for name, count in self.calls.items() if name in _WRITES}
+
+    @property
+    def requests(self) -> int:
+        """How many requests the last hook made of Pebble."""
+        return sum(count for name, count in self.calls.items() if name in _READS + _WRITES)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return self.container.plan.services["wazuh"].environment
+
+    def path(self, path: str) -> Path:
+        """Where a file of the container lies on this machine."""
+        place = next(place for place in _PLACES if path.startswith(place))
+        return _source(self.folder, place) / path.removeprefix(place).lstrip("/")
+
+    def read(self, path: str) -> str:
+        return self.path(path).read_text()
+
+    def write(self, path: str, text: str) -> None:
+        self.path(path).parent.mkdir(parents=True, exist_ok=True)
+        self.path(path).write_text(text)
+
+    def files(self) -> dict[str, str]:
+        """Every file the charm pushed, by its path in the container."""
+        root = _source(self.folder, "/etc/wazuh-server")
+        return {
+            f"/etc/wazuh-server/{path.relative_to(root)}": path.read_text()
+            for path in root.rglob("*")
+            if path.is_file()
+        }
+
+
+def leader(folder: Path, **options: Any) -> Unit:
+    """Make a leader that is configured, reports to serve and is quiet."""
+    unit = Unit(folder, **options)
+    unit.run("pebble_ready")
+    unit.report()
+    unit.run("update_status")
+    return unit
+
+
+def peer_of(unit: Unit, folder: Path, *, number: int = 1, **options: Any) -> Unit:
+    """Make another unit of the same application, which sees what the leader published."""
+    return Unit(
+        folder,
+        number=number,
+        leader=False,
+        databag=unit.databag,
+        secrets=shared_secrets(unit),
+        **options,
+    )
+
+
+def shared_secrets(unit: Unit) -> set[testing.Secret]:
+    """Return the application's secrets as the other units see them."""
+    return {
+        testing.Secret(content, label=label, owner=None) for label, content in unit.secrets.items()
+    }
+
+
+def _mounts(folder: Path) -> dict[str, testing.Mount]:
+    mounts = {}
+    for place in _PLACES:
+        source = _source(folder, place)
+        source.mkdir(parents=True, exist_ok=True)
+        mounts[source.name] = testing.Mount(location=place, source=source)
+    return mounts
+
+
+def _source(folder: Path, place: str) -> Path:
+    return folder / place.strip("/").replace("/", "-")
+
+
+def _rolled_back(before: testing.State, after: testing.State) -> testing.State:
+    """Keep only what Juju does not roll back: the container."""
+    return dataclasses.replace(before, containers=after.containers)
+
+
+def _refuse_two_secrets_of_a_label(state: testing.State) -> None:
+    labels = [secret.label for secret in state.secrets if secret.label]
+    assert len(labels) == len(set(labels)), "Juju refuses two secrets of one label at commit"
+
+
+@contextlib.contextmanager
+def _watched(unit: Unit) -> Iterator[None]:
+    """Count every request of Pebble, and let `unit.fault` stand in its way."""
+    client = mocking._MockPebbleClient
+    originals = {name: getattr(client, name) for name in _READS + _WRITES if hasattr(client, name)}
+    for name, original in originals.items():
+        setattr(client, name, _counting(unit, name, original))
+    try:
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(client, name, original)
+
+
+def _counting(unit: Unit, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def call(self: Any, *args: Any, **options: Any) -> Any:
+        unit.calls[name] += 1
+        if unit.fault:
+            unit.fault(sum(unit.calls.values()), name)
+        if name == "push":
+            unit.pushes.append((str(args[0]), options))
+        return original(self, *args, **options)
+
+    return call
