@@ -93,7 +93,7 @@ def _make(
     content = {
         "certificate": pair.certificate,
         "private-key": pair.private_key,
-        "ca": authority["certificate"],
+        "authority": authority["certificate"],
     }
     secret_id = secrets.store(app, model, f"sender-{name}", content)
     return {"secret": secret_id, "command": f"juju show-secret --reveal {secret_id}"}
