@@ -70,11 +70,10 @@ class Cluster:
             self._sync_pod(unit, wanted[unit])
 
     def _in_order(self, wanted: Mapping[str, PodView]) -> list[str]:
-        if self._order is None:
+        order = self._order
+        if order is None:
             return list(wanted)
-        return sorted(
-            wanted, key=lambda unit: self._order.index(unit) if unit in self._order else 99
-        )
+        return sorted(wanted, key=lambda unit: order.index(unit) if unit in order else len(order))
 
     def _sync_pod(self, unit: str, view: PodView) -> None:
         pod = self.pods.get(unit)
@@ -161,6 +160,14 @@ class Cluster:
     def repeat(self, unit: str, spec: HookSpec) -> Effects:
         """Run a hook once more, as after a crash before it was recorded (R10)."""
         return self._dispatch(self.model.begin_again(unit, spec))
+
+    def can_repeat(self, unit: str, spec: HookSpec) -> bool:
+        """Whether what the hook is about is still there."""
+        secrets = {view.uri for view in self.model.secrets()}
+        peers = self.model.units(self.app)
+        return (spec.secret is None or spec.secret in secrets) and (
+            spec.remote_unit is None or spec.remote_unit in peers
+        )
 
     def step(self) -> bool:
         """Run one due hook, or let one tick pass; tells whether a hook ran."""

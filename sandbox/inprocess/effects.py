@@ -29,7 +29,7 @@ class Effects:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing was changed: no push, exec, replan, restart, relation or secret write."""
+        """Whether nothing was changed: not the container, no relation, no secret."""
         return not (
             self.pushes
             or self.execs

@@ -51,7 +51,7 @@ class Hook:
         action = self.spec.kind == "action"
         values: dict[str, str | int | None] = {
             "JUJU_DISPATCH_PATH": self.dispatch_path,
-            "JUJU_HOOK_NAME": None if action else self.spec.name,
+            "JUJU_HOOK_NAME": "" if action else self.spec.name,
             "JUJU_UNIT_NAME": unit.name,
             "JUJU_MODEL_NAME": self.world.name,
             "JUJU_MODEL_UUID": self.world.uuid,
@@ -131,7 +131,7 @@ class Hook:
     # -- relations ------------------------------------------------------------------------
 
     def relation_ids(self, endpoint: str) -> list[str]:
-        """Ids of an endpoint's relations; none before relation-created begins, so not in install."""
+        """Ids of an endpoint's relations; in the install hook there are none yet."""
         unit = self._unit()
         return [
             f"{endpoint}:{relation.id}"
