@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,8 +16,11 @@ from .machine import Desired, Role
 _SCHEMA = 1
 _NODE = re.compile(r"[A-Za-z0-9_-]{1,100}")  # what Wazuh takes as a worker's name (error 3060)
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
-_COMMIT = re.compile(r"[0-9a-f]{7,64}(-[0-9a-f]{8})?")  # the second part tells subdirectories apart
+_COMMIT = re.compile(
+    r"[0-9a-f]{7,64}(-[0-9a-f]{8})?"
+)  # the second part tells subdirectories apart
 _ALLOWED = ("etc/", "api/configuration/")
+_log = logging.getLogger(__name__)
 _LIMIT = 16 * 1024 * 1024
 
 
@@ -66,6 +70,38 @@ def read(orders: Path) -> Order:
         return _order(orders, content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise IncompleteError(f"desired.json is malformed: {type(error).__name__}") from error
+
+
+class Reader:
+    """Keeps the last order that was whole."""
+
+    def __init__(self, orders: Path) -> None:
+        self._orders = orders
+        self._stamp: tuple[int, int, int] | None = None
+        self._complaint = ""
+        self._last: Order | None = None
+
+    def current(self) -> Order | None:
+        """Return the newest whole order; None until there is one."""
+        stamp = _stamp(self._orders / "desired.json")
+        if stamp is None or stamp == self._stamp:
+            return self._last
+        try:
+            self._last, self._stamp, complaint = read(self._orders), stamp, ""
+        except IncompleteError as error:
+            complaint = str(error)
+        if complaint and complaint != self._complaint:
+            _log.warning("the charm's order is not whole: %s", complaint)
+        self._complaint = complaint
+        return self._last
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _bytes(path: Path) -> bytes:

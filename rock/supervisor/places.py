@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where this unit listens: the API, its peers, and Pebble's check on the loopback."""
+
+    api: int = 55000
+    peers: int = 8514
+    health: int = 8515
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +29,8 @@ class Places:
     image: Path = Path("/opt/wazuh-server")
     repository: Path = Path("/var/lib/wazuh-repository")
     pebble: Path = Path("/charm/container/pebble.socket")
+    address: str = ""  # where peers are answered; empty: on all addresses
+    ports: Ports = field(default_factory=Ports)
 
     @property
     def volume(self) -> Path:

@@ -142,27 +142,37 @@ def pid_file_of(places: Places, daemon: str) -> list[int]:
     return pids
 
 
-def living(places: Places, table: Table, daemon: str) -> set[int]:
-    """Find a daemon's processes: by name, or by a pid file whose process is of the tree."""
+def mains(places: Places, table: Table, daemon: str) -> set[int]:
+    """Find the process that a daemon's pid file names, if it lives and is that daemon."""
     tree = {p.pid: p for p in table.tree()}
-    named = {pid for pid, p in tree.items() if p.name == daemon}
-    return named | {
-        pid for pid in pid_file_of(places, daemon) if pid in tree and not tree[pid].name
+    return {
+        pid
+        for pid in pid_file_of(places, daemon)
+        if pid in tree and tree[pid].name in ("", daemon)
     }
 
 
+def living(places: Places, table: Table, daemon: str) -> set[int]:
+    """Find everything that a daemon is: what its pid file names, and all of its name.
+
+    Children that outlive their parent have its name; they are no daemon that works.
+    """
+    named = {p.pid for p in table.tree() if p.name == daemon}
+    return named | mains(places, table, daemon)
+
+
 def groups_of(places: Places, table: Table, daemon: str) -> set[int]:
-    """Find the process groups that are this daemon's alone, so that they may be killed whole."""
+    """Find the process groups that are this daemon's, so that they can be ended whole."""
+    return {table.processes[pid].group for pid in living(places, table, daemon)}
+
+
+def remains(places: Places, table: Table, daemon: str, groups: Collection[int]) -> set[int]:
+    """Find what is left in a daemon's groups, but for groups that it shares with others."""
     mine = living(places, table, daemon)
-    groups = {table.processes[pid].group for pid in mine}
     own = table.processes[table.own].group if table.own in table.processes else os.getpgrp()
-    others = {p.group for p in table.tree() if p.pid not in mine and p.name not in ("", daemon)}
-    return groups - others - {own, 0, 1}
-
-
-def members(table: Table, groups: Collection[int]) -> set[int]:
-    """Find everything of the tree that is in these groups."""
-    return {p.pid for p in table.tree() if p.group in groups}
+    shared = {p.group for p in table.tree() if p.pid not in mine and p.name not in ("", daemon)}
+    lone = set(groups) - shared - {own, 0, 1}
+    return {p.pid for p in table.tree() if p.group in lone}
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.1) -> bool:

@@ -1,0 +1,261 @@
+"""The supervisor: looks, steps the state machine, carries out, reports; twice a second."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from types import FrameType
+
+from . import (
+    desired,
+    health,
+    keys,
+    machine,
+    pebble,
+    peers,
+    places,
+    processes,
+    report,
+    ruleset,
+    senses,
+    times,
+    tree,
+    volume,
+)
+
+#: Everything is down after so long; Pebble kills after 25 s, Kubernetes after 30 s.
+_STOP_SECONDS = 20.0
+_log = logging.getLogger("supervisor")
+
+
+class Supervisor:
+    """Everything of one process, put together."""
+
+    def __init__(self, where: places.Places, pace: times.Times) -> None:
+        self.stopping = threading.Event()
+        self._places = where
+        self._times = pace
+        self._orders = desired.Reader(where.orders)
+        self._order: desired.Order | None = None
+        self._state = machine.begin("", time.monotonic())
+        self._memory: machine.Memory | None = None
+        self._keys = machine.Keys()
+        self._stamp: tuple[int, int, int] = (-1, -1, -1)
+        self._changed = time.monotonic()
+        self._merged = 0
+        self._token = secrets.token_hex(4)
+        self._woken = report.load_wake(where)
+        self._complaint = ""
+        self._report = report.Report(where)
+        self._notices = pebble.Notices(where.pebble)
+        self._tree = tree.Tree(where, pace)
+        self._senses = senses.Senses(where, pace, os.environ)
+        self._peers = peers.Peers(where, pace, lambda: machine.status(self._state))
+        self._rules = ruleset.Keeper(where)
+
+    def run(self) -> int:
+        """Work until told to stop; 1 when there is no hope left in this process."""
+        self._places.run.mkdir(mode=0o755, parents=True, exist_ok=True)
+        server = health.serve(self._readiness, self._places.ports.health)
+        for part in (self._notices, self._tree, self._senses, self._peers):
+            part.start()
+        threading.Thread(target=self._look_after_rules, name="rules", daemon=True).start()
+        try:
+            hopeless = self._loop()
+        finally:
+            self.stopping.set()
+            stopped = self._tree.stop(_STOP_SECONDS)
+            for part in (self._peers, self._senses, self._notices):
+                part.stop()
+            server.shutdown()
+        _log.info("stopped" if stopped else "stopped, but not everything ended in time")
+        return 1 if hopeless or not stopped else 0
+
+    def _loop(self) -> bool:
+        while not self.stopping.wait(self._times.tick):
+            self._once()
+            facts = self._tree.facts()
+            if facts.hopeless or not self._tree.alive():
+                _log.error("giving up, for Pebble to start anew: %s", facts.failure)
+                return True
+        return False
+
+    def _once(self) -> None:
+        order = self._order = self._orders.current()
+        wanted = order.desired if order else None
+        if order is not None:
+            self._peers.locate(order.endpoints)
+        now = time.monotonic()
+        seen = self._look(now)
+        state, actions = machine.step(self._state, wanted, seen, now, self._times)
+        if (state.phase, state.sentence) != (self._state.phase, self._state.sentence):
+            _log.info("%s%s", state.phase, f": {state.sentence}" if state.sentence else "")
+        self._state = state
+        self._carry_out(actions, order)
+        self._need(wanted)
+        self._tell(wanted, seen.answers)
+
+    # Looking --------------------------------------------------------------------------------
+
+    def _look(self, now: float) -> machine.Seen:
+        if self._memory is None:
+            self._recall()
+        self._read_keys(now)
+        facts = self._tree.facts()
+        epoch = self._state.memory.term.epoch
+        return machine.Seen(
+            memory=self._memory,
+            keys=self._keys,
+            quiet=now - self._changed,
+            database=self._senses.database.value() is True,
+            running=facts.running,
+            role=facts.role,
+            complete=facts.complete,
+            connected=self._senses.connected.value(),
+            peers=self._peers.resolved(),
+            answers=self._peers.answers(),
+            gathered={node: g.keys for node, g in self._peers.gathered(epoch).items()},
+            merged=self._merged,
+            kubernetes=self._senses.kubernetes.value() is True,
+            api=self._senses.api(),
+            disk=self._senses.disk(),
+            token=self._token,
+            wake=max(self._woken, self._notices.taken(pebble.WAKE)),
+            failure=facts.failure,
+        )
+
+    def _recall(self) -> None:
+        try:
+            self._memory = volume.load(self._places.own / "memory.json")
+        except (OSError, volume.UnreadableError) as error:
+            self._complain(f"the volume's memory cannot be read: {error}")
+
+    def _read_keys(self, now: float) -> None:
+        stamp = tree.stamp(self._places)
+        if stamp == self._stamp:
+            return
+        try:
+            self._keys = keys.summary(keys.load(self._places.client_keys))
+            self._stamp, self._changed = stamp, now
+        except OSError as error:
+            self._complain(f"client.keys cannot be read: {error.strerror}")
+
+    def _complain(self, text: str) -> None:
+        """Log what repeats at every step only once."""
+        if text != self._complaint:
+            _log.error("%s", text)
+        self._complaint = text
+
+    # Acting ---------------------------------------------------------------------------------
+
+    def _carry_out(self, actions: Iterable[machine.Action], order: desired.Order | None) -> None:
+        for action in actions:
+            self._try(action, order)
+
+    def _try(self, action: machine.Action, order: desired.Order | None) -> None:
+        """Do it; what fails comes again with the next step."""
+        try:
+            self._do(action, order)
+        except OSError as error:
+            self._complain(f"{type(action).__name__} failed: {error.strerror}")
+
+    def _do(self, action: machine.Action, order: desired.Order | None) -> None:
+        if isinstance(action, machine.Remember):
+            volume.store(self._places.own / "memory.json", action.memory)
+            self._memory = action.memory
+        elif isinstance(action, machine.Ask):
+            self._peers.ask(action.nodes, action.epoch)
+        elif isinstance(action, machine.Merge):
+            self._merge(action)
+        elif isinstance(action, machine.Wake):
+            self._notices.send(pebble.WAKE, action.value)
+        else:
+            if action.role == "worker" and self._state.memory.served:
+                tree.keepsake(self._places, self._state.memory.served)
+            self._tree.want(action, order)
+
+    def _merge(self, action: machine.Merge) -> None:
+        """Unite what was gathered with our own; the old master's copy first, then by name."""
+        if action.attempt == self._merged:
+            return
+        memory = self._state.memory
+        gathered = self._peers.gathered(memory.term.epoch)
+        own = keys.load(self._places.client_keys)
+        if memory.serving.master == self._state.node:
+            texts = [own, *(gathered[node].text for node in sorted(gathered))]
+        else:
+            ranked = sorted(gathered, key=lambda node: (node != memory.serving.master, node))
+            texts = [*(gathered[node].text for node in ranked), own]
+        merged = keys.merge(texts)
+        for line in keys.describe(merged.conflicts):
+            _log.warning("merging keys: %s", line)
+        text = merged.text
+        if action.reserve is not None:
+            text = keys.reserve(text, action.reserve, secrets.token_hex(32))
+        if text != own:
+            keys.store(self._places.client_keys, text)
+        self._read_keys(time.monotonic())
+        self._merged = action.attempt
+        self._tree.renew()
+        _log.info("merged the keys of %d units: %d agents", len(texts), self._keys.agents)
+
+    def _need(self, wanted: machine.Desired | None) -> None:
+        role = wanted.role if wanted else None
+        self._senses.need = senses.Need(
+            database=self._state.phase == "releasing",
+            master=role == "worker",
+            kubernetes=role == "master",
+        )
+
+    def _look_after_rules(self) -> None:
+        while not self.stopping.wait(2 * self._times.tick):
+            facts, order = self._tree.facts(), self._order
+            serves = order is not None and facts.role == "master" and facts.complete
+            wanted = order.ruleset if order is not None and serves else None
+            running = facts.complete and "wazuh-analysisd" in facts.running
+            self._rules.look(wanted, time.monotonic(), running=running)
+
+    # Telling --------------------------------------------------------------------------------
+
+    def _tell(self, wanted: machine.Desired | None, answers: Iterable[machine.Answer]) -> None:
+        facts = self._tree.facts()
+        content = report.content(self._state, wanted, answers, facts.version, self._rules.report)
+        content["wake"] = max(self._woken, self._notices.taken(pebble.WAKE))
+        try:
+            if self._report.write(content):
+                self._notices.send(pebble.STATE)
+        except OSError as error:
+            self._complain(f"state.json cannot be written: {error.strerror}")
+
+    def _readiness(self) -> tuple[bool, str]:
+        state = self._state
+        if self.stopping.is_set():
+            return False, "stopping"
+        return state.ready, state.sentence or state.phase
+
+
+def main() -> int:
+    """Run until SIGTERM. Returns the exit status."""
+    form = logging.Formatter("%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(form)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    supervisor = Supervisor(
+        places.from_environment(os.environ), times.from_environment(os.environ)
+    )
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        supervisor.stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    with contextlib.suppress(OSError):
+        processes.become_subreaper()
+    return supervisor.run()

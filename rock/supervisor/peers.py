@@ -1,0 +1,280 @@
+"""The peer channel: each unit asks every other, over TLS on the pods' addresses.
+
+Peers are the addresses that the headless name resolves to: nobody tells who has left. A unit
+says how it is; to a claimant it also gives its client.keys once it has released.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from . import identity, keys, wire
+from .machine import Answer, Keys, Term, Times
+from .places import Places
+
+_SECONDS = 5.0  # for connecting and for one message
+_KEYS_SECONDS = 60.0  # for all keys of a large cluster
+_IDLE_SECONDS = 30.0  # a connection nobody asks on
+_STRANGERS = 64  # connections that have not shown the certificate yet
+_CONNECTIONS = 512
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """One unit's keys, held whole for one epoch."""
+
+    keys: Keys
+    text: str
+
+
+class Peers:
+    """Hears and answers the other units until stopped; everything is in threads."""
+
+    def __init__(
+        self,
+        places: Places,
+        times: Times,
+        own: Callable[[], Answer],
+    ) -> None:
+        self._places = places
+        self._times = times
+        self._own = own
+        self._host, self._port = places.address, places.ports.peers
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._answers: dict[str, Answer] = {}
+        self._gathered: dict[str, Gathered] = {}
+        self._asked: tuple[frozenset[str], int] = (frozenset(), 0)
+        self._pollers: dict[str, threading.Event] = {}
+        self._identity: identity.Identity | None = None
+        self._stamp: tuple[int, ...] = ()
+        self._resolved: frozenset[str] | None = None
+        self._nodes: dict[str, str] = {}
+        self._strangers = threading.BoundedSemaphore(_STRANGERS)
+        self._connections = threading.BoundedSemaphore(_CONNECTIONS)
+        self._name = ""
+
+    def start(self) -> None:
+        """Listen, resolve and ask, as soon as there are a name and a certificate."""
+        for target in (self._listen, self._follow_name):
+            threading.Thread(target=target, name=target.__name__, daemon=True).start()
+
+    def stop(self) -> None:
+        """End every thread at its next look."""
+        self._stop.set()
+
+    def locate(self, name: str) -> None:
+        """Set the name whose addresses are the units."""
+        self._name = name
+
+    def resolved(self) -> int | None:
+        """Count the other units there are; None while the name does not resolve.
+
+        A unit that has two addresses is one as soon as it has answered on both.
+        """
+        found = self._resolved
+        return None if found is None else len({self._nodes.get(a, a) for a in found})
+
+    def answers(self) -> tuple[Answer, ...]:
+        """Return what was last heard of each unit."""
+        with self._lock:
+            return tuple(self._answers.values())
+
+    def ask(self, nodes: frozenset[str], epoch: int) -> None:
+        """Have these nodes' keys fetched for this epoch."""
+        with self._lock:
+            if epoch != self._asked[1]:
+                self._gathered.clear()
+            self._asked = (nodes, epoch)
+
+    def gathered(self, epoch: int) -> Mapping[str, Gathered]:
+        """Return the keys held for this epoch, by node."""
+        with self._lock:
+            return dict(self._gathered) if epoch == self._asked[1] else {}
+
+    # Identity -----------------------------------------------------------------------------
+
+    def _current(self) -> identity.Identity | None:
+        """Return the certificate in force, read again when its files changed."""
+        stamp = identity.stamp(self._places.orders)
+        if stamp and stamp != self._stamp:
+            try:
+                self._identity = identity.load(self._places.orders)
+                self._stamp = stamp
+            except identity.IdentityError as error:
+                _log.warning("%s", error)
+        return self._identity
+
+    # Asking -------------------------------------------------------------------------------
+
+    def _follow_name(self) -> None:
+        while not self._stop.wait(self._times.poll):
+            if self._name and self._current():
+                self._resolve()
+
+    def _resolve(self) -> None:
+        """Keep one asking thread for each address of another unit."""
+        try:
+            found = socket.getaddrinfo(self._name, None, type=socket.SOCK_STREAM)
+        except OSError:
+            self._resolved = None
+            return
+        others = {str(item[4][0]) for item in found if not _is_own(item[0], str(item[4][0]))}
+        for address in others - set(self._pollers):
+            end = self._pollers[address] = threading.Event()
+            arguments = (address, end)
+            threading.Thread(
+                target=self._ask_on, args=arguments, name=f"peer {address}", daemon=True
+            ).start()
+        for address in set(self._pollers) - others:
+            self._pollers.pop(address).set()
+        self._resolved = frozenset(others)
+
+    def _ask_on(self, address: str, end: threading.Event) -> None:
+        """Ask one address for as long as the name resolves to it."""
+        while not (end.is_set() or self._stop.is_set()):
+            current = self._current()
+            if current is not None:
+                with suppress(OSError, wire.FormError):
+                    self._converse(address, current, end)
+            end.wait(self._times.poll)
+
+    def _converse(self, address: str, current: identity.Identity, end: threading.Event) -> None:
+        """Ask again and again on one connection, until it breaks or says something wrong."""
+        with (
+            socket.create_connection((address, self._port), _SECONDS) as plain,
+            current.client.wrap_socket(plain, server_hostname=identity.NAME) as stream,
+        ):
+            if not current.recognises(stream):
+                raise wire.FormError("another certificate")
+            node = ""
+            while not (end.is_set() or self._stop.is_set()):
+                node = self._nodes[address] = self._question(stream, node)
+                end.wait(self._times.poll)
+
+    def _question(self, stream: ssl.SSLSocket, node: str) -> str:
+        """Ask once; returns the node that answered."""
+        nodes, epoch = self._asked
+        wants = node in nodes
+        stream.settimeout(_KEYS_SECONDS if wants else _SECONDS)
+        wire.send(stream, wire.Message(self._own(), wants_keys=wants))
+        message = wire.receive(stream, wire.ANSWER, time.monotonic())
+        self._hear(message.answer)
+        if wants and message.keys is not None:
+            self._gather(message, epoch)
+        return message.answer.node
+
+    def _hear(self, answer: Answer) -> None:
+        if answer.node != self._own().node:
+            with self._lock:
+                self._answers[answer.node] = answer
+
+    def _gather(self, message: wire.Message, epoch: int) -> None:
+        """Keep the keys if they are the ones that the node says it has."""
+        text = message.keys or ""
+        summary = keys.summary(text)
+        answer = message.answer
+        if summary != answer.keys or answer.released != epoch or answer.term.epoch != epoch:
+            return
+        with self._lock:
+            if self._asked[1] == epoch:
+                self._gathered[answer.node] = Gathered(summary, text)
+
+    # Answering ----------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        server = None
+        while server is None and not self._stop.wait(self._times.tick):
+            if self._current() is not None:
+                server = self._bind()
+        if server is None:
+            return
+        with server:
+            server.settimeout(1.0)
+            while not self._stop.is_set():
+                with suppress(OSError):
+                    self._admit(server.accept()[0])
+
+    def _bind(self) -> socket.socket | None:
+        both = not self._host and socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both else socket.AF_INET
+        try:
+            where = (self._host, self._port)
+            return socket.create_server(where, family=family, dualstack_ipv6=both)
+        except OSError as error:
+            _log.warning("port %d cannot be had: %s", self._port, error.strerror)
+            return None
+
+    def _admit(self, plain: socket.socket) -> None:
+        """Give a connection a thread, within bounds."""
+        if not self._strangers.acquire(blocking=False):
+            plain.close()
+            return
+        threading.Thread(target=self._answer_on, args=(plain,), daemon=True).start()
+
+    def _answer_on(self, plain: socket.socket) -> None:
+        try:
+            stream = self._handshake(plain)
+        finally:
+            self._strangers.release()
+        if stream is None:
+            return
+        if not self._connections.acquire(blocking=False):
+            stream.close()
+            return
+        try:
+            self._answer_all(stream)
+        finally:
+            self._connections.release()
+
+    def _handshake(self, plain: socket.socket) -> ssl.SSLSocket | None:
+        """Let in whoever shows our certificate; everything else is closed."""
+        current = self._current()
+        stream = None
+        try:
+            if current is not None:
+                plain.settimeout(_SECONDS)
+                stream = current.server.wrap_socket(plain, server_side=True)
+                if current.recognises(stream):
+                    return stream
+        except OSError as error:
+            _log.debug("refused a connection: %s", type(error).__name__)
+        (stream or plain).close()
+        return None
+
+    def _answer_all(self, stream: ssl.SSLSocket) -> None:
+        with stream, suppress(OSError, wire.FormError):
+            while not self._stop.is_set():
+                stream.settimeout(_IDLE_SECONDS)
+                question = wire.receive(stream, wire.QUESTION, time.monotonic())
+                self._hear(question.answer)
+                stream.settimeout(_KEYS_SECONDS)
+                wire.send(stream, self._reply(question))
+
+    def _reply(self, question: wire.Message) -> wire.Message:
+        """Say how we are, and give the keys to a claimant we have released for."""
+        answer = self._own()
+        claimant = question.answer
+        theirs = Term(claimant.term.epoch, claimant.node)
+        if not (question.wants_keys and answer.term == theirs and answer.released == theirs.epoch):
+            return wire.Message(answer)
+        text = keys.load(self._places.client_keys)
+        return wire.Message(answer, keys=text if keys.summary(text) == answer.keys else None)
+
+
+def _is_own(family: int, address: str) -> bool:
+    """Tell whether an address is this machine's: a packet to it would come from it."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 9))
+            return probe.getsockname()[0] == address
+    except OSError:
+        return False

@@ -1,0 +1,81 @@
+"""What the charm reads: one small file, replaced at once, without any secret."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterable
+
+from . import files
+from .machine import Answer, Desired, State
+from .places import Places
+from .ruleset import Report as Ruleset
+
+_SCHEMA = 1
+_OWNER = files.Owner(mode=0o644)
+
+
+def load_wake(places: Places) -> int:
+    """Return the last wake-up that a predecessor in this container has sent."""
+    try:
+        value = json.loads(places.report.read_text())["wake"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+    return value if isinstance(value, int) else 0
+
+
+class Report:
+    """Writes the file when something changed, and tells what is worth a notice."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._written: dict | None = None
+        self._told: tuple | None = None
+        self._since = ""
+        self._phase = ""
+
+    def write(self, content: dict) -> bool:
+        """Write; True when the charm should be told. Raises OSError."""
+        if content["phase"] != self._phase:
+            self._phase, self._since = content["phase"], _now()
+        content = {"schema": _SCHEMA, **content, "since": self._since}
+        if content != self._written:
+            text = json.dumps(content).encode() + b"\n"
+            files.write(self._places.report, text, _OWNER)
+            self._written = content
+        worth = _worth(content)
+        changed, self._told = worth != self._told, worth
+        return changed
+
+
+def content(
+    state: State, desired: Desired | None, answers: Iterable[Answer], version: str, rules: Ruleset
+) -> dict:
+    """Say how this unit is, in the charm's terms."""
+    term = state.memory.term
+    highest = max([state.keys.highest, *(a.keys.highest for a in answers)])
+    return {
+        "epoch": term.epoch,
+        "role": desired.role if desired else "",
+        "phase": state.phase,
+        "sentence": state.sentence,
+        "ready": state.ready,
+        "keys": state.keys.agents,
+        "highest-id": highest,
+        "version": version,
+        "ruleset": {"commit": rules.commit, "error": rules.error},
+        "wake": 0,
+    }
+
+
+def _worth(content: dict) -> tuple:
+    """Pick what a notice is for; enrolments and progress alone are not."""
+    lasting = content["phase"] in ("failed", "refused", "fenced")
+    sentence = content["sentence"] if lasting else None
+    rules = content["ruleset"]
+    names = ("epoch", "role", "phase", "ready", "version")
+    return (*(content[n] for n in names), sentence, rules["commit"], rules["error"])
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

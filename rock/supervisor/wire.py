@@ -1,0 +1,141 @@
+"""What units say to each other: one JSON object after its length, bounded in size and time.
+
+Whatever does not fit the form is dropped with the connection; nothing of it is acted on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+from .machine import Answer, Keys, Phase, Term
+
+_LENGTH = struct.Struct("!I")
+_SCHEMA = 1
+_NODE = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_TOKEN = re.compile(r"[A-Za-z0-9_.-]{0,100}")
+_HEX = re.compile(r"[0-9a-f]{0,64}")
+#: A question is small; an answer may bring the keys of some hundred thousand agents.
+QUESTION = 16 * 1024
+ANSWER = 64 * 1024 * 1024
+
+
+class FormError(Exception):
+    """What came is not what units say; the text never repeats it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """How a unit is, and its client.keys or the wish for the other's."""
+
+    answer: Answer
+    wants_keys: bool = False
+    keys: str | None = None
+
+
+def send(stream: socket.socket, message: Message) -> None:
+    """Write one message. Raises OSError."""
+    text = json.dumps(_dump(message)).encode()
+    stream.sendall(_LENGTH.pack(len(text)) + text)
+
+
+def receive(stream: socket.socket, limit: int, heard: float) -> Message:
+    """Read one message of at most `limit` bytes. Raises OSError, FormError."""
+    (length,) = _LENGTH.unpack(_read(stream, _LENGTH.size))
+    if length > limit:
+        raise FormError("too large")
+    try:
+        content = json.loads(_read(stream, length))
+        return _load(content, heard)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FormError(type(error).__name__) from None
+
+
+def _read(stream: socket.socket, count: int) -> bytes:
+    data = bytearray()
+    while len(data) < count:
+        chunk = stream.recv(min(count - len(data), 65536))
+        if not chunk:
+            raise FormError("ended early")
+        data += chunk
+    return bytes(data)
+
+
+def _dump(message: Message) -> dict[str, object]:
+    answer = message.answer
+    return {
+        "schema": _SCHEMA,
+        "node": answer.node,
+        "epoch": answer.term.epoch,
+        "master": answer.term.master,
+        "served": answer.served,
+        "serving-epoch": answer.serving.epoch,
+        "serving-master": answer.serving.master,
+        "phase": answer.phase,
+        "released": answer.released,
+        "agents": answer.keys.agents,
+        "highest-id": answer.keys.highest,
+        "digest": answer.keys.digest,
+        "incarnation": answer.incarnation,
+        "wants-keys": message.wants_keys,
+        "keys": message.keys,
+    }
+
+
+def _load(content: object, heard: float) -> Message:
+    if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
+        raise ValueError("schema")
+    keys = content.get("keys")
+    if keys is not None and not isinstance(keys, str):
+        raise TypeError("keys")
+    answer = Answer(
+        node=_text(content, "node", _NODE),
+        term=_term(content, "epoch", "master"),
+        served=_number(content, "served"),
+        serving=_term(content, "serving-epoch", "serving-master"),
+        phase=_phase(content),
+        released=_number(content, "released"),
+        keys=Keys(
+            _number(content, "agents"),
+            _number(content, "highest-id"),
+            _text(content, "digest", _HEX),
+        ),
+        incarnation=_text(content, "incarnation", _TOKEN),
+        heard=heard,
+    )
+    return Message(answer, content.get("wants-keys") is True, keys)
+
+
+def _term(content: Mapping[str, object], epoch: str, master: str) -> Term:
+    """Read who is master; epoch 0 and no name go together."""
+    number = _number(content, epoch)
+    if number == 0:
+        return Term()
+    return Term(number, _text(content, master, _NODE))
+
+
+def _phase(content: Mapping[str, object]) -> Phase:
+    value = content["phase"]
+    for phase in get_args(Phase):
+        if value == phase:
+            return phase
+    raise ValueError("phase")
+
+
+def _text(content: Mapping[str, object], name: str, pattern: re.Pattern[str]) -> str:
+    value = content[name]
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise ValueError(name)
+    return value
+
+
+def _number(content: Mapping[str, object], name: str) -> int:
+    value = content[name]
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
+        raise ValueError(name)
+    return value
