@@ -154,6 +154,12 @@ class Unit:
         """Let the fetching of the configuration repository end."""
         self.write("/var/lib/wazuh-repository/result.json", json.dumps(content))
 
+    def stop(self, service: str) -> None:
+        """Let a service of the container end."""
+        statuses = dict(self.container.service_statuses)
+        statuses[service] = ops.pebble.ServiceStatus.INACTIVE
+        self.configure(containers={dataclasses.replace(self.container, service_statuses=statuses)})
+
     def restart_container(self) -> None:
         """Let Kubernetes make the workload container anew: files, plan and services are gone."""
         for place in _PLACES:
