@@ -1,4 +1,4 @@
-"""Containers: what bubblewrap is asked for, so that a directory tree becomes a running container."""
+"""Containers: what bubblewrap is asked for to make a running container of a tree."""
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence

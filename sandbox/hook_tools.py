@@ -12,7 +12,46 @@ import yaml
 from sandbox.model.errors import ToolError
 from sandbox.model.interface import HookInterface
 
-NAMES = ["action-fail", "action-get", "action-log", "action-set", "application-version-set", "close-port", "config-get", "credential-get", "goal-state", "is-leader", "juju-log", "juju-reboot", "leader-get", "network-get", "open-port", "opened-ports", "relation-get", "relation-ids", "relation-list", "relation-model-get", "relation-set", "resource-get", "secret-add", "secret-get", "secret-grant", "secret-ids", "secret-info-get", "secret-remove", "secret-revoke", "secret-set", "state-delete", "state-get", "state-set", "status-get", "status-set", "storage-get", "storage-list", "unit-get"]
+NAMES = (
+    "action-fail",
+    "action-get",
+    "action-log",
+    "action-set",
+    "application-version-set",
+    "close-port",
+    "config-get",
+    "credential-get",
+    "goal-state",
+    "is-leader",
+    "juju-log",
+    "juju-reboot",
+    "leader-get",
+    "network-get",
+    "open-port",
+    "opened-ports",
+    "relation-get",
+    "relation-ids",
+    "relation-list",
+    "relation-model-get",
+    "relation-set",
+    "resource-get",
+    "secret-add",
+    "secret-get",
+    "secret-grant",
+    "secret-ids",
+    "secret-info-get",
+    "secret-remove",
+    "secret-revoke",
+    "secret-set",
+    "state-delete",
+    "state-get",
+    "state-set",
+    "status-get",
+    "status-set",
+    "storage-get",
+    "storage-list",
+    "unit-get",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +141,7 @@ def _relation(hook: HookInterface, asked: argparse.Namespace) -> str:
 def _expiry(text: str | None, context: _Context) -> float | None:
     if text is None:
         return None
-    then = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    then = datetime.fromisoformat(text)
     return context.now + (then - datetime.now(UTC)).total_seconds()
 
 
@@ -227,7 +266,7 @@ _TOOLS: dict[str, _Tool] = {
     "unit-get": lambda h, a, _: h.unit_get(a.key),
 }
 
-# Flags and arguments by tool: `--name` takes a value, `--name!` none, `name?` and `name*` as usual.
+# Flags and arguments by tool: `--x` takes a value, `--x!` none, `--x~` true or false.
 _SHAPES = {
     "action-fail": "message*",
     "action-get": "key?",
@@ -270,13 +309,13 @@ def _parser(tool: str) -> argparse.ArgumentParser:
     parser.add_argument("--format", default="smart")
     for word in _SHAPES.get(tool, "").split():
         flag, _, name = word.partition("=")
-        target = {"dest": name} if name else {}
+        dest = name or flag.strip("-~!").replace("-", "_")
         if word.endswith("!"):
             parser.add_argument(flag[:-1], action="store_true")
         elif word.endswith("~"):
             parser.add_argument(flag[:-1], type=_truth, nargs="?", const=True, default=False)
         elif word.startswith("-"):
-            parser.add_argument(flag, **target)
+            parser.add_argument(flag, dest=dest)
         elif word[-1] in "?*":
             parser.add_argument(word[:-1], nargs=word[-1])
         else:

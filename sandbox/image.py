@@ -1,4 +1,4 @@
-"""The workload's image as a directory tree: what rockcraft would put together, from the same parts."""
+"""The workload's image as a directory tree, from the parts that the rock is made of."""
 
 import os
 import shutil

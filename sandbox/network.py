@@ -91,9 +91,9 @@ def _destination(service: ServiceView) -> list[str]:
         return []
     count = len(service.endpoints)
     turns = ", ".join(f"{turn} : {address}" for turn, address in enumerate(service.endpoints))
+    chosen = f"numgen inc mod {count} map {{ {turns} }}"
     return [
-        f"ip daddr {service.address} tcp dport {port} dnat to numgen inc mod {count} map {{ {turns} }}"
-        for port in service.ports
+        f"ip daddr {service.address} tcp dport {port} dnat to {chosen}" for port in service.ports
     ]
 
 

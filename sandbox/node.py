@@ -19,6 +19,7 @@ from sandbox.settings import CHARM_USER, Settings
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _REQUEST = re.compile(r"\[pebble\] (?P<method>[A-Z]+) (?P<path>/v1/\S*) \S+ \d+ ")
 _START = re.compile(r'\[pebble\] Service "(?P<service>[^"]+)" starting: ')
+_IDENTITIES = "/charm/identities.yaml"
 _PAUSE = "echo up; exec sleep infinity"
 
 
@@ -65,6 +66,8 @@ class Pod:
     pause: asyncio.subprocess.Process
     containers: dict[str, Container] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
+    heard: dict[str, str] = field(default_factory=dict)
+    """Container to the time of the last notice that was heard from it."""
     leaving: bool = False
 
     @property
@@ -73,7 +76,7 @@ class Pod:
         return self.view.unit.replace("/", "-")
 
 
-class Unready(OSError):
+class NotMadeError(OSError):
     """Something was asked of the node that it has not made yet."""
 
 
@@ -98,7 +101,7 @@ async def _ip(lines: Sequence[str], inside: int | None = None) -> None:
 class Node:
     """Carries out what the model says must exist. Its directory is the working directory."""
 
-    def __init__(self, settings: Settings, overlay: bool) -> None:
+    def __init__(self, settings: Settings, *, overlay: bool) -> None:
         self.settings = settings
         self.pods: dict[str, Pod] = {}
         self.client: asyncio.subprocess.Process | None = None
@@ -156,7 +159,13 @@ class Node:
         await pod.pause.wait()
         if self.pods.get(pod.view.unit) is pod:
             del self.pods[pod.view.unit]
-        await asyncio.to_thread(shutil.rmtree, pod.home)
+        # A hook that is just dying may still write there: what it leaves goes with the model.
+        await asyncio.to_thread(shutil.rmtree, pod.home, ignore_errors=True)
+
+    async def remove_volumes(self, pod: Pod) -> None:
+        """Remove the volumes of a unit that is gone for good."""
+        for name in pod.view.volumes.values():
+            await asyncio.to_thread(shutil.rmtree, Path("volumes", name), ignore_errors=True)
 
     async def start_container(self, pod: Pod, name: str, user: int | None) -> Container:
         """Start a workload container afresh: only volumes and its socket's directory stay."""
@@ -166,7 +175,7 @@ class Node:
         (home / "identities.yaml").write_text(_identities(user))
         root = await self._fresh_root(home)
         reading, writing = os.pipe()
-        box = self._workload_box(pod, name, root)
+        box = self._workload_box(pod, name, root, user)
         try:
             process = await asyncio.create_subprocess_exec(
                 *boxes.arguments(box, writing),
@@ -187,8 +196,9 @@ class Node:
 
     async def stop(self, container: Container, grace: float) -> None:
         """SIGTERM to Pebble, which ends its services; SIGKILL after `grace` seconds."""
+        if not container.killed:
+            _signal(container.pid, signal.SIGTERM)
         container.killed = True
-        _signal(container.pid, signal.SIGTERM)
         await asyncio.wait([container.ended], timeout=grace)
         self.kill(container)
 
@@ -200,8 +210,22 @@ class Node:
 
     def processes(self, container: Container) -> list[int]:
         """Return the ids of every process in the container, as this namespace counts."""
-        own = Path(f"/proc/{container.pid}/ns/pid").readlink()
-        return [pid for pid in _all_processes() if _namespace(pid) == own]
+        return _sharing(container.pid, "pid")
+
+    def signal_pod(self, pod: Pod, number: signal.Signals) -> None:
+        """Send a signal to every process of a pod."""
+        # Twice: a process may have been started while the first ones were being stopped.
+        for pid in _sharing(pod.pause.pid, "net") + _sharing(pod.pause.pid, "net"):
+            _signal(pid, number)
+
+    def signal_tree(self, first: int, number: signal.Signals) -> None:
+        """Send a signal to a process and to all that came from it."""
+        parents = {pid: _parent(pid) for pid in _all_processes()}
+        tree = [first]
+        for pid in tree:
+            tree += [child for child, parent in parents.items() if parent == pid]
+        for pid in tree:
+            _signal(pid, number)
 
     async def publish(
         self,
@@ -269,10 +293,20 @@ class Node:
             network=pod.pause.pid,
         )
 
+    def charm_command(
+        self,
+        pod: Pod,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        user: int | None,
+    ) -> list[str]:
+        """Return the command line that runs `command` in the charm container."""
+        return boxes.arguments(self.charm_box(pod, command, environment, user))
+
     def client_command(self, command: Sequence[str]) -> list[str]:
         """Return the command line that runs `command` on the clients' host."""
         if self.client is None:
-            raise Unready("the clients' host is not there")
+            raise NotMadeError("the clients' host is not there")
         enter = ["nsenter", f"--net=/proc/{self.client.pid}/ns/net", "--"]
         view = ["--dev-bind", "/", "/", "--proc", "/proc", "--die-with-parent"]
         for name in ("hosts", "nsswitch.conf"):
@@ -306,12 +340,14 @@ class Node:
             await run("cp", "-a", "--reflink=auto", f"{source}/.", str(home / "upper"))
         return boxes.Overlay(source, str(home / "upper"), str(home / "work"), not self._overlay)
 
-    def _workload_box(self, pod: Pod, name: str, root: boxes.Overlay) -> boxes.Box:
+    def _workload_box(
+        self, pod: Pod, name: str, root: boxes.Overlay, user: int | None
+    ) -> boxes.Box:
         home = pod.home / "containers" / name
         mounts = [
             boxes.Mount(str(home / "shared"), "/charm/container", writable=True),
             boxes.Mount(f"{self.settings.programs}/pebble", "/charm/bin/pebble"),
-            boxes.Mount(str(home / "identities.yaml"), "/charm/identities.yaml"),
+            boxes.Mount(str(home / "identities.yaml"), _IDENTITIES),
             boxes.Mount(str(pod.home / "hosts"), "/etc/hosts"),
             *self._python(),
             *self._volumes(pod, name),
@@ -319,7 +355,7 @@ class Node:
         scale = {"WAZUH_SERVER_TIME_SCALE": f"{self.settings.factor:g}"}
         pebble = ["/charm/bin/pebble", "run", "--create-dirs", "--hold", "--verbose"]
         return boxes.Box(
-            command=[*pebble, "--http=:38813", "--identities=/charm/identities.yaml"],
+            command=[*pebble, "--http=:38813", *(["--identities", _IDENTITIES] if user else [])],
             host=pod.host,
             environment=_workload_environment() | {"JUJU_CONTAINER_NAME": name} | scale,
             mounts=tuple(mounts),
@@ -405,7 +441,7 @@ async def _keep(
 
 def _stdout(process: asyncio.subprocess.Process) -> asyncio.StreamReader:
     if process.stdout is None:
-        raise Unready("the process was started without a pipe")
+        raise NotMadeError("the process was started without a pipe")
     return process.stdout
 
 
@@ -427,8 +463,21 @@ def _all_processes() -> list[int]:
     return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
 
 
-def _namespace(pid: int) -> Path | None:
+def _sharing(pid: int, kind: str) -> list[int]:
+    """Return the processes that are in the same namespace of this kind as `pid`."""
+    own = _namespace(pid, kind)
+    return [other for other in _all_processes() if own and _namespace(other, kind) == own]
+
+
+def _namespace(pid: int, kind: str) -> Path | None:
     try:
-        return Path(f"/proc/{pid}/ns/pid").readlink()
+        return Path(f"/proc/{pid}/ns/{kind}").readlink()
     except OSError:
         return None
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
