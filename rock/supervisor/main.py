@@ -100,7 +100,7 @@ class Supervisor:
         self._state = state
         self._carry_out(actions, order)
         self._need(wanted)
-        self._tell(wanted, seen.answers)
+        self._tell(wanted)
 
     # Looking --------------------------------------------------------------------------------
 
@@ -224,9 +224,9 @@ class Supervisor:
 
     # Telling --------------------------------------------------------------------------------
 
-    def _tell(self, wanted: machine.Desired | None, answers: Iterable[machine.Answer]) -> None:
-        facts = self._tree.facts()
-        content = report.content(self._state, wanted, answers, facts.version, self._rules.report)
+    def _tell(self, wanted: machine.Desired | None) -> None:
+        version = self._tree.facts().version
+        content = report.content(self._state, wanted, version, self._rules.report)
         content["wake"] = max(self._woken, self._notices.taken(pebble.WAKE))
         try:
             if self._report.write(content):

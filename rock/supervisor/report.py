@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable
 
 from . import files
-from .machine import Answer, Desired, State
+from .machine import Desired, State
 from .places import Places
 from .ruleset import Report as Ruleset
 
@@ -48,20 +47,20 @@ class Report:
         return changed
 
 
-def content(
-    state: State, desired: Desired | None, answers: Iterable[Answer], version: str, rules: Ruleset
-) -> dict:
-    """Say how this unit is, in the charm's terms."""
-    term = state.memory.term
-    highest = max([state.keys.highest, *(a.keys.highest for a in answers)])
+def content(state: State, desired: Desired | None, version: str, rules: Ruleset) -> dict:
+    """Say how this unit is, in the charm's terms.
+
+    The highest id is that of the keys held here. What a master that has just gone said last
+    would be a little more, and a move in the middle of enrolments would be refused for it.
+    """
     return {
-        "epoch": term.epoch,
+        "epoch": state.memory.term.epoch,
         "role": desired.role if desired else "",
         "phase": state.phase,
         "sentence": state.sentence,
         "ready": state.ready,
         "keys": state.keys.agents,
-        "highest-id": highest,
+        "highest-id": state.keys.highest,
         "version": version,
         "ruleset": {"commit": rules.commit, "error": rules.error},
         "wake": 0,
