@@ -84,6 +84,7 @@ class Unit:
         self.calls: collections.Counter[str] = collections.Counter()
         self.pushes: list[tuple[str, dict[str, Any]]] = []
         self.fault: Callable[[int, str], None] | None = None
+        self.left: testing.Container | None = None
 
     # What a hook does
 
@@ -166,6 +167,22 @@ class Unit:
             shutil.rmtree(_source(self.folder, place))
         container = testing.Container(CONTAINER, can_connect=True, mounts=_mounts(self.folder))
         self.configure(containers={container})
+
+    def kill(self, step: int, event: str = "config_changed") -> bool:
+        """Play a hook that is killed before its n-th request of Pebble; whether it came to it.
+
+        Juju keeps nothing of such a hook, the container keeps what it was given so far.
+        """
+        self.fault = _killer(step)
+        try:
+            self.run(event)
+        except KilledError:
+            if self.left:
+                self.configure(containers={self.left})
+            return True
+        finally:
+            self.fault = None
+        return False
 
     def connect(self, reachable: bool) -> None:
         """Let Pebble answer, or not."""
@@ -293,6 +310,14 @@ def _refuse_two_secrets_of_a_label(state: testing.State) -> None:
     assert len(labels) == len(set(labels)), "Juju refuses two secrets of one label at commit"
 
 
+def _killer(step: int) -> Callable[[int, str], None]:
+    def fault(number: int, _name: str) -> None:
+        if number == step:
+            raise KilledError
+
+    return fault
+
+
 @contextlib.contextmanager
 def _watched(unit: Unit) -> Iterator[None]:
     """Count every request of Pebble, and let `unit.fault` stand in its way."""
@@ -311,6 +336,7 @@ def _counting(unit: Unit, name: str, original: Callable[..., Any]) -> Callable[.
     @functools.wraps(original)
     def call(self: Any, *args: Any, **options: Any) -> Any:
         unit.calls[name] += 1
+        unit.left = self._container
         if unit.fault:
             unit.fault(sum(unit.calls.values()), name)
         if name == "push":
