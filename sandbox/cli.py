@@ -212,16 +212,15 @@ def run(given: argparse.Namespace) -> int:
     if given.format == "json":
         print(json.dumps({record["unit"]: record}, indent=1))
         return int(record["status"] == "failed")
-    print(
-        f"Running operation {record['id']} with 1 task\n  - task {record['id']} on {record['unit']}\n"
-    )
+    number = record["id"]
+    print(f"Running operation {number} with 1 task\n  - task {number} on {record['unit']}\n")
     for line in record["log"]:
         print(line)
     if record["status"] == "failed":
-        print(f"Action id {record['id']} failed: {record['message']}")
+        print(f"Action id {number} failed: {record['message']}")
         return 1
     if record["status"] != "completed":
-        raise SandboxError(f"action {record['id']} is {record['status']} after {given.wait:.0f} s")
+        raise SandboxError(f"action {number} is {record['status']} after {given.wait:.0f} s")
     print(tables.plain(record["results"]) if record["results"] else "")
     return 0
 
@@ -290,7 +289,7 @@ def execute(given: argparse.Namespace) -> int:
         _model(given),
         "exec",
         files=(0, 1, 2),
-        command=command,
+        program=command,
         unit=None if given.client else given.unit,
         container=given.container,
         environment=environment,

@@ -188,14 +188,14 @@ class Commands:
 
     async def do_exec(
         self,
-        command: list[str],
+        program: list[str],
         unit: str | None,
         container: str | None,
         environment: dict[str, str],
         files: list[int],
     ) -> int:
         """Run a program with the asker's standard files; return its exit code."""
-        line = self._line(command, unit, container, environment)
+        line = self._line(program, unit, container, environment)
         process = await asyncio.create_subprocess_exec(
             *line, stdin=files[0], stdout=files[1], stderr=files[2]
         )
@@ -203,7 +203,7 @@ class Commands:
             return await process.wait()
         finally:
             if process.returncode is None:
-                process.kill()
+                self._runner.node.signal_tree(process.pid, signal.SIGKILL)
 
     def _line(
         self,

@@ -82,10 +82,25 @@ async def _answer(connection: socket.socket, known: "commands.Commands") -> None
         connection.setblocking(False)
         try:
             text, files = await _receive(connection)
-            reply = await _carry_out(known, json.loads(text), files)
+            work = asyncio.create_task(_carry_out(known, json.loads(text), files))
+            if files and not await _outlasts(connection, work):
+                return
+            reply = await work
             await loop.sock_sendall(connection, json.dumps(reply).encode() + b"\n")
         except (ConnectionError, ValueError):
             return  # Who asked has gone.
+
+
+async def _outlasts(connection: socket.socket, work: asyncio.Task[Any]) -> bool:
+    """Say whether who asked waits until `work` is done; when not, what runs for him is ended."""
+    gone = asyncio.create_task(_readable(connection))
+    await asyncio.wait([gone, work], return_when=asyncio.FIRST_COMPLETED)
+    gone.cancel()
+    if work.done():
+        return True
+    work.cancel()
+    await asyncio.wait([work])
+    return False
 
 
 async def _carry_out(

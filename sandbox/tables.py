@@ -124,7 +124,7 @@ def _coloured(word: str) -> Text:
 def _print(console: Console, heads: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for head in heads:
-        table.add_column(head, no_wrap=head not in {"Message"})
+        table.add_column(head, no_wrap=head != "Message")
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     console.print(table)

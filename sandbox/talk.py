@@ -11,7 +11,7 @@ from typing import Any
 from sandbox.cluster import Model, SandboxError
 
 
-def ask(model: Model, command: str, files: Sequence[int] = (), **fields: Any) -> Any:
+def ask(model: Model, command: str, /, files: Sequence[int] = (), **fields: Any) -> Any:
     """Return what the server of `model` answers. Raises `SandboxError` with its refusal."""
     with _connected(model) as connection:
         text = json.dumps({"command": command, **fields}).encode() + b"\n"
