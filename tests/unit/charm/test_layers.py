@@ -1,0 +1,83 @@
+"""Imports of src point downwards only, and a quiet hook loads nothing that costs."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tests.unit.charm.world import ROOT
+
+ALLOWED = {
+    "digests": set(),
+    "cluster": set(),
+    "repository": set(),
+    "certificates": set(),
+    "secrets": {"certificates", "digests"},
+    "files": {"cluster", "digests", "repository", "secrets"},
+    "state": {"cluster", "secrets"},
+    "wazuh": {"files"},
+    "senders": {"certificates", "secrets"},
+    "picture": {"cluster", "digests", "files", "repository", "secrets", "state", "wazuh"},
+    "status": {"cluster", "picture", "state", "wazuh"},
+    "charm": {"cluster", "files", "picture", "secrets", "senders", "state", "status", "wazuh"},
+}
+PURE = ("cluster", "files", "picture", "certificates", "digests", "repository")
+
+
+def _imports(name):
+    """Every module a module imports, wherever in it the import stands."""
+    for node in ast.walk(ast.parse((ROOT / "src" / f"{name}.py").read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "src":
+            yield from (f"src.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def test_given_src_when_listed_then_every_module_has_its_place():
+    modules = {path.stem for path in (ROOT / "src").glob("*.py")} - {"__init__"}
+
+    assert modules == set(ALLOWED)
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_given_a_module_when_its_imports_are_read_then_they_point_downwards(name):
+    found = {module.removeprefix("src.") for module in _imports(name) if module.startswith("src.")}
+
+    assert found <= ALLOWED[name]
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_given_a_pure_module_when_its_imports_are_read_then_it_knows_no_juju(name):
+    assert not [module for module in _imports(name) if module.split(".")[0] == "ops"]
+
+
+def test_given_the_charm_when_imported_then_costly_libraries_are_not():
+    code = "import sys, src.charm; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+
+    assert "ops" in loaded
+    assert not {"pydantic", "jinja2", "cryptography", "requests", "tenacity"} & set(loaded)
+
+
+def test_given_the_charms_own_secrets_module_when_dispatched_then_pythons_is_not_hidden():
+    code = "import secrets; print(secrets.token_hex(4))"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        cwd=ROOT / "src",
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'lib'}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert len(done.stdout.strip()) == 8

@@ -1,0 +1,103 @@
+"""charmcraft.yaml and dispatch say what the charm really does."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from src import files, state
+from src.charm import WazuhOperatorCharm
+from tests.unit.charm.world import ROOT
+
+
+@pytest.fixture(scope="module")
+def meta():
+    return yaml.safe_load((ROOT / "charmcraft.yaml").read_text())
+
+
+def test_given_the_declaration_when_read_then_names_are_what_people_know(meta):
+    assert meta["name"] == "wazuh-server"
+    assert list(meta["containers"]) == ["wazuh-server"]
+    assert list(meta["peers"]) == [state.PEERS]
+    assert "requires" not in meta
+    assert "provides" not in meta
+
+
+def test_given_the_options_when_read_then_each_is_used_and_each_used_is_there(meta):
+    used = {state.REPOSITORY, state.ENROLMENT_OPTION}
+
+    assert set(meta["config"]["options"]) == used
+    assert meta["config"]["options"][state.ENROLMENT_OPTION]["type"] == "secret"
+
+
+def test_given_the_actions_when_read_then_strangers_to_them_are_refused(meta):
+    (action,) = meta["actions"].values()
+
+    assert action["additionalProperties"] is False
+    assert action["required"] == ["name"]
+
+
+def test_given_the_volume_when_mounted_then_it_is_wazuhs_queue_and_large_enough(meta):
+    (mount,) = meta["containers"]["wazuh-server"]["mounts"]
+
+    assert mount == {"storage": "data", "location": "/var/ossec/queue"}
+    assert meta["storage"]["data"]["minimum-size"] == "10G"
+
+
+def test_given_the_container_when_made_then_pebble_may_use_several_users(meta):
+    # A Pebble with a uid of its own cannot start anything as another user.
+    container = meta["containers"]["wazuh-server"]
+
+    assert "uid" not in container
+    assert "gid" not in container
+    assert meta["charm-user"] == "non-root"
+
+
+def test_given_the_parts_when_packed_then_everything_read_at_run_time_is_there(meta):
+    staged = meta["parts"]["files"]["stage"]
+
+    assert set(staged) == {"dispatch", "templates", "icon.svg"}
+    assert meta["parts"]["charm"]["plugin"] == "uv"
+    assert meta["parts"]["charm"]["after"] == ["files"]
+    assert (ROOT / "icon.svg").exists()
+
+
+def test_given_the_linter_of_charmcraft_when_it_reads_dispatch_then_it_finds_the_entry_point():
+    last = (ROOT / "dispatch").read_text().rstrip().splitlines()[-1].split()[-1]
+
+    assert last.endswith("src/charm.py")
+    assert os.access(ROOT / "dispatch", os.X_OK)
+
+
+def test_given_dispatch_when_run_from_elsewhere_then_it_starts_the_charm_with_root_on_the_path(
+    tmp_path,
+):
+    charm = tmp_path / "charm"
+    (charm / "src").mkdir(parents=True)
+    shutil.copy(ROOT / "dispatch", charm / "dispatch")
+    (charm / "venv/bin").mkdir(parents=True)
+    (charm / "venv/bin/python").symlink_to(sys.executable)
+    (charm / "src/charm.py").write_text(
+        "import sys, pathlib\nprint(pathlib.Path(sys.path[0]).resolve())\nprint(__file__)\n"
+    )
+
+    shown = subprocess.run(
+        [charm / "dispatch"], cwd="/", capture_output=True, text=True, check=True, env={}
+    ).stdout.splitlines()
+
+    assert shown == [str(charm), str(charm / "src/charm.py")]
+
+
+def test_given_the_charm_class_when_linted_then_it_observes_config_changed():
+    assert hasattr(WazuhOperatorCharm, "_on_config_changed")
+
+
+def test_given_the_ports_when_read_then_they_are_those_of_the_description(meta):
+    text = meta["description"]
+
+    for port in files.PORTS:
+        assert re.search(rf"\b{port}\b", text)
