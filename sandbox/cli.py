@@ -19,6 +19,8 @@ from sandbox.talk import ask
 DEFAULT_MODEL = "wazuh"
 DEFAULT_FACTOR = 10.0
 _GRACE = 20.0
+# Juju wraps no table, so neither do we: the terminal does.
+_WIDTH = 240
 
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -91,7 +93,7 @@ def refresh(given: argparse.Namespace) -> None:
 
 def status(given: argparse.Namespace) -> None:
     """Print the status once, or again and again."""
-    model, console = _model(given), Console()
+    model, console = _model(given), Console(width=_WIDTH)
     if given.format == "json":
         print(json.dumps(ask(model, "status"), indent=1))
         return
@@ -135,7 +137,7 @@ def wait_for(given: argparse.Namespace) -> int:
                 return 0
             live.update(_progress(value))
             time.sleep(0.3)
-    tables.status(Console(), ask(model, "status"))
+    tables.status(Console(width=_WIDTH), ask(model, "status"))
     return 1
 
 
@@ -257,7 +259,7 @@ def secrets(given: argparse.Namespace) -> None:
     if given.format == "json":
         print(json.dumps({secret["uri"]: secret for secret in found}, indent=1))
         return
-    tables.secrets(Console(), found)
+    tables.secrets(Console(width=_WIDTH), found)
 
 
 def show_secret(given: argparse.Namespace) -> None:

@@ -43,9 +43,10 @@ async def serve(home: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, runner.end)
     async with await runner.hooks.serve(), await _kubernetes():
-        accepting = asyncio.create_task(_accept(listener, commands.Commands(runner)))
-        await runner.run()
-        accepting.cancel()
+        async with asyncio.TaskGroup() as parts:
+            accepting = parts.create_task(_accept(listener, commands.Commands(runner)))
+            await runner.run()
+            accepting.cancel()
     _clear()
 
 
@@ -154,7 +155,9 @@ async def _overlays() -> bool:
     process = await asyncio.create_subprocess_exec(
         *boxes.arguments(box), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
     )
-    return await process.wait() == 0
+    works = await process.wait() == 0
+    shutil.rmtree("tried")
+    return works
 
 
 def _clear() -> None:

@@ -17,7 +17,8 @@ def ask(model: Model, command: str, /, files: Sequence[int] = (), **fields: Any)
         text = json.dumps({"command": command, **fields}).encode() + b"\n"
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))] if files else []
         sent = connection.sendmsg([text], rights)
-        connection.sendall(text[sent:])
+        if sent < len(text):
+            connection.sendall(text[sent:])
         with connection.makefile("rb") as stream:
             line = stream.readline()
     if not line:
