@@ -25,6 +25,9 @@ REPOSITORY = f"{ROOT}/repository.json"
 PORTS = (1514, 1515, 6514, 55000)
 SENDERS_PORT = 6514
 SENDERS_LOGS = "/var/ossec/logs/senders"
+SENDERS_READ = f"{SENDERS_LOGS}/_all/*.log"
+"""The files of all senders, which are there before their day: Wazuh passes over what a file
+already holds when it first finds it. The files of one sender each are for people."""
 LAYER = "wazuh-server"
 
 DIRECTORIES = {
@@ -208,7 +211,7 @@ def _ossec_conf(spec: Spec, cluster_key: str, master_address: str) -> str:
         node_type=spec.role.value,
         cluster_key=cluster_key,
         master_address=master_address,
-        senders=f"{SENDERS_LOGS}/*.log",
+        senders=SENDERS_READ,
     )
 
 

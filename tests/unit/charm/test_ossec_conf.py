@@ -156,7 +156,7 @@ def test_given_syslog_senders_when_they_report_then_wazuh_reads_their_files(root
         for item in root.findall("localfile")
     }
 
-    assert locations["/var/ossec/logs/senders/*.log"] == "syslog"
+    assert locations["/var/ossec/logs/senders/_all/*.log"] == "syslog"
     assert locations["/var/ossec/logs/active-responses.log"] == "syslog"
 
 
