@@ -66,11 +66,16 @@ def receive_command(connection: socket.socket) -> "tuple[int, bytes, bytes]":
 
 
 def listen_unix(path: Path) -> socket.socket:
-    """Listen on a local socket; a stale one of an earlier run is replaced."""
+    """Listen on a local socket; a stale one of an earlier run is replaced.
+
+    It appears under its name only when it answers.
+    """
+    draft = path.with_name(f".{path.name}")
     with suppress(FileNotFoundError):
-        path.unlink()
+        draft.unlink()
     server = socket.socket(socket.AF_UNIX)
-    server.bind(str(path))
-    path.chmod(0o660)
+    server.bind(str(draft))
+    draft.chmod(0o660)
     server.listen(64)
+    draft.rename(path)
     return server
