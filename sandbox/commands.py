@@ -224,7 +224,7 @@ class Commands:
 
     # -- faults ---
 
-    def do_kill(self, unit: str, container: str | None, daemon: str | None) -> str:
+    async def do_kill(self, unit: str, container: str | None, daemon: str | None) -> str:
         """Delete a pod, kill a container, or kill one daemon in the workload container."""
         if daemon is not None:
             return self._kill_daemon(unit, container, daemon)
@@ -232,7 +232,9 @@ class Commands:
             self._runner.restart_agent(unit)
             return f"killed the charm container of {unit}"
         if container is not None:
-            self._runner.node.kill(self._runner.container(unit, container))
+            found = self._runner.container(unit, container)
+            self._runner.node.kill(found)
+            await found.ended
             return f"killed the container {container} of {unit}"
         self._model.pod_deleted(unit)
         return f"deleted the pod of {unit}"

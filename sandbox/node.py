@@ -319,8 +319,8 @@ class Node:
         """Return the command line that runs `command` inside a running container."""
         names = ["--mount", "--pid", "--net", "--ipc", "--uts"]
         settings = [f"{name}={value}" for name, value in _workload_environment().items()]
-        enter = ["nsenter", f"--target={container.pid}", *names, "--wd=/", "--"]
-        return [*enter, "/usr/bin/env", "-i", *settings, "TERM=xterm", *command]
+        enter = ["nsenter", f"--target={container.pid}", *names, "--"]
+        return [*enter, "/usr/bin/env", "-i", "-C", "/", *settings, "TERM=xterm", *command]
 
     async def _pause(self) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
