@@ -110,9 +110,11 @@ def become_wazuh() -> None:
 
         with suppress(KeyError):
             account = pwd.getpwnam("wazuh")
-            os.setgroups([account.pw_gid])
-            os.setgid(account.pw_gid)
-            os.setuid(account.pw_uid)
+            # Where all users are one there is nobody to become, and no right to try.
+            if account.pw_uid != os.geteuid():
+                os.setgroups([account.pw_gid])
+                os.setgid(account.pw_gid)
+                os.setuid(account.pw_uid)
 
 
 def rename(name: str) -> None:
