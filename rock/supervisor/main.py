@@ -242,16 +242,18 @@ class Supervisor:
 
 
 def main() -> int:
-    """Run until SIGTERM. Returns the exit status."""
-    form = logging.Formatter("%(levelname)s %(name)s: %(message)s")
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(form)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    supervisor = Supervisor(
-        places.from_environment(os.environ), times.from_environment(os.environ)
-    )
+    """Run with the image's places until SIGTERM. Returns the exit status."""
+    return run(places.from_environment(os.environ), times.from_environment(os.environ))
 
-    def stop(number: int, _frame: FrameType | None) -> None:
+
+def run(where: places.Places, pace: times.Times) -> int:
+    """Run until SIGTERM. Returns the exit status."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    supervisor = Supervisor(where, pace)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
         supervisor.stopping.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

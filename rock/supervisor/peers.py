@@ -117,7 +117,7 @@ class Peers:
 
     def _follow_name(self) -> None:
         while not self._stop.wait(self._times.poll):
-            if self._name and self._current():
+            if self._name:
                 self._resolve()
 
     def _resolve(self) -> None:

@@ -26,6 +26,9 @@ class Times:
     takeover: float = 30.0  # a claimant waits so long for an old master's answer
     patience: float = 60.0  # a worker waits so long for a new master to serve
     wake: float = 1.0  # before the wake-up notice the charm asked for
+    grace: float = 20.0  # for a daemon started alone to leave its pid file
+    steady: float = 60.0  # a daemon that lived so long is no longer counted as failing
+    pause: float = 30.0  # the longest between two starts of what keeps failing
 
     def scaled(self, factor: float) -> Times:
         """Divide by `factor` (at least 1), keeping what a real machine needs."""
@@ -42,6 +45,9 @@ class Times:
             takeover=max(2.0, fence) + max(4.0, (self.takeover - self.fence) / factor),
             patience=max(5.0, self.patience / factor),
             wake=self.wake,
+            grace=max(10.0, self.grace / factor),
+            steady=max(5.0, self.steady / factor),
+            pause=max(2.0, self.pause / factor),
         )
 
 

@@ -53,9 +53,6 @@ _OPTIONAL = {
 _CONTROL = "wazuh-control"
 _NODE = re.compile(rb"<node>[^<]*</node>")
 _START_SECONDS = 300.0
-_GRACE_SECONDS = 20.0  # for a daemon started alone to leave its pid file
-_STEADY_SECONDS = 60.0  # a daemon that lived so long is no longer counted as failing
-_LONGEST_PAUSE = 30.0
 _HOPELESS = 6
 _ENVIRONMENT = ("TZ", "WAZUH_SERVER_TIME_SCALE", "http_proxy", "https_proxy", "no_proxy")
 _log = logging.getLogger(__name__)
@@ -237,7 +234,7 @@ class Tree:
             _log.info("the start was given up: something else is wanted")
             return
         self._failures += 1
-        pause = min(_LONGEST_PAUSE, 2.0**self._failures)
+        pause = min(self._times.pause, 2.0**self._failures)
         self._again = time.monotonic() + pause
         self._failure = str(error)
         self._hopeless = self._failures >= _HOPELESS
@@ -384,7 +381,7 @@ class Tree:
     def _lives(self, record: Watched) -> None:
         if record.launch is not None and record.launch.poll() is not None:
             self._forget(record)
-        if record.failures and time.monotonic() - record.since > _STEADY_SECONDS:
+        if record.failures and time.monotonic() - record.since > self._times.steady:
             record.failures = 0
 
     def _forget(self, record: Watched) -> None:
@@ -404,7 +401,7 @@ class Tree:
         now = time.monotonic()
         if record.launch is not None:
             trying = record.launch.poll() in (None, 0)
-            if trying and now - record.since < _GRACE_SECONDS:
+            if trying and now - record.since < self._times.grace:
                 return True
             self._drop(record)
         return now < record.again
@@ -412,10 +409,10 @@ class Tree:
     def _revive(self, daemon: str, record: Watched) -> None:
         """Start one daemon alone, with nothing of the old one left."""
         now = time.monotonic()
-        if now - record.since <= _STEADY_SECONDS:
+        if now - record.since <= self._times.steady:
             record.failures += 1
         record.since = now
-        record.again = now + min(_LONGEST_PAUSE, 2.0**record.failures)
+        record.again = now + min(self._times.pause, 2.0**record.failures)
         if record.failures >= _HOPELESS and daemon in SESSIONS:
             self._hopeless = True
             self._failure = f"{daemon} does not stay up"

@@ -178,6 +178,27 @@ def test_given_a_master_of_an_old_epoch_when_started_then_it_hears_the_newer_one
     assert cluster.phases()["u0"] == "released"
 
 
+def test_given_a_restarted_master_when_it_has_asked_nobody_yet_then_it_starts_nothing():
+    order = Desired(1, "master", "u0", "u0")
+    memory = Memory(Term(1, "u0"), 1, Term(1, "u0"), "x", synchronised=True)
+    seen = Seen(memory, peers=2, kubernetes=True)
+    state, actions = step(begin("u0", 100), order, seen, 100)
+    assert _run(actions).role is None, "a peer may know of a newer master"
+    _, actions = step(state, order, seen, 100 + REAL.settle)
+    assert _run(actions).role == "master"
+
+
+def test_given_a_claimant_that_is_cut_off_when_time_passes_then_it_does_not_take_over():
+    cluster = deployed(3)
+    cluster.cut = {"u1"}
+    cluster.run(REAL.fence)
+    cluster.publish(2, "u1", ["u1"])
+    cluster.run(5 * REAL.takeover)
+    assert cluster["u1"].memory.served == 0
+    assert "reach" in (cluster.sentences()["u1"] or "")
+    assert cluster.masters() == ["u0"]
+
+
 def test_given_an_empty_claimant_when_the_peers_have_keys_then_it_takes_them_over():
     cluster = deployed(3)
     cluster.run(60, enrol_every=1)
@@ -391,7 +412,9 @@ def test_given_a_release_when_keys_never_get_quiet_then_it_does_not_wait_for_eve
     state = begin("u0", 0)
     for tick in range(2 * int(REAL.release) + 2):
         now = 100 + tick / 2
-        state, actions = step(state, order, replace(seen, answers=(replace(claim, heard=now),)), now)
+        state, actions = step(
+            state, order, replace(seen, answers=(replace(claim, heard=now),)), now
+        )
     assert _run(actions).without == FRONT
 
 
@@ -442,8 +465,6 @@ def test_given_the_same_answer_of_oneself_when_heard_then_it_is_no_contact():
     state = begin("u0", 0)
     for tick in range(60):
         now = 100 + tick / 2
-        state, actions = step(
-            state, order, replace(seen, answers=(replace(own, heard=now),)), now
-        )
+        state, actions = step(state, order, replace(seen, answers=(replace(own, heard=now),)), now)
     assert state.phase == "fenced"
     assert _run(actions).without == FRONT
