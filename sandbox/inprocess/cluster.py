@@ -136,25 +136,27 @@ class Cluster:
 
     # -- hooks -----------------------------------------------------------------------------
 
-    def run_hook(
-        self, unit: str, *, crash_after: int | None = None, fail: bool = False
-    ) -> Effects:
-        """Run the unit's next hook to its end."""
-        return self._dispatch(self.model.begin(unit), crash_after=crash_after, fail=fail)
+    def run_hook(self, unit: str, *, crash: float | None = None, fail: bool = False) -> Effects:
+        """Run the unit's next hook to its end.
 
-    def _dispatch(
-        self, hook: Hook, *, crash_after: int | None = None, fail: bool = False
-    ) -> Effects:
+        With `crash` (from 0 up to 1) the agent dies at that part of the commit; with `fail` the
+        hook's process exits with 1 after all it did.
+        """
+        return self._dispatch(self.model.begin(unit), crash=crash, fail=fail)
+
+    def _dispatch(self, hook: Hook, *, crash: float | None = None, fail: bool = False) -> Effects:
         effects = Effects(hook.unit, hook.spec.name, len(self.history), self.model.now)
         self.history.append(effects)
         self.specs.setdefault(hook.unit, {})[_kind(hook.spec)] = hook.spec
         pod = self.pods[hook.unit]
         self.charm.run(hook, pod.boxes, pod.kept, effects)
-        if not hook.dead:
-            done = self.model.finish(hook, effects.ok and not fail, crash_after=crash_after)
-            if effects.ok and not done and not fail and crash_after is None:
-                effects.ok = False
-                effects.error = self.model.events()[-1].text
+        if hook.dead:
+            return effects
+        after = None if crash is None else int(crash * len(self.model.commit_steps(hook)))
+        done = self.model.finish(hook, effects.ok and not fail, crash_after=after)
+        if effects.ok and not done and not fail and crash is None:
+            effects.ok = False
+            effects.error = self.model.events()[-1].text
         return effects
 
     def repeat(self, unit: str, spec: HookSpec) -> Effects:
@@ -199,6 +201,7 @@ class Cluster:
         """Go on until a condition holds; False when it does not within so many seconds."""
         end = self.model.now + seconds
         while self.model.now < end:
+            self.sync()
             if condition():
                 return True
             self.step()

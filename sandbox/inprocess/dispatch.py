@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import ops
 import yaml
@@ -180,7 +181,8 @@ class Charm:
             "PATH": os.environ.get("PATH", ""),
         }
         state = State(deferred=list(kept.deferred), stored_states=kept.stored)
-        with _environment(environment), _tools(_Tools(hook, effects)), _quiet_root():
+        tools = mock.patch.object(hook_commands, "subprocess", _Tools(hook, effects))
+        with _environment(environment), tools, _quiet_root():
             juju_context = ops.JujuContext.from_environ(environment)
             try:
                 self._run(state, _Backend(boxes, effects, juju_context), juju_context, kept)
@@ -235,15 +237,6 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-@contextlib.contextmanager
-def _tools(tools: _Tools) -> Iterator[None]:
-    vars(hook_commands)["subprocess"] = tools
-    try:
-        yield
-    finally:
-        vars(hook_commands)["subprocess"] = subprocess
 
 
 @contextlib.contextmanager

@@ -62,9 +62,8 @@ class Storm:
     def _hook(self, unit: str) -> None:
         """Run a hook; now and then its agent dies at a random step of the commit."""
         if self.chance.random() < 0.03:
-            before = len(self.cluster.history)
-            self.cluster.run_hook(unit, crash_after=self.chance.choice((0, 1)))
-            self.log.append(f"crash at the commit of {self.cluster.history[before].hook} {unit}")
+            effects = self.cluster.run_hook(unit, crash=self.chance.random())
+            self.log.append(f"crash at the commit of {effects.hook} {unit}")
             return
         self._no_error(self.cluster.run_hook(unit))
 
@@ -313,9 +312,9 @@ ONCE = (
 
 def repeat_all(cluster: Cluster) -> list[Effects]:
     """Run every event that a living unit has seen once more, and give what that did."""
-    found = []
-    for unit in cluster.model.units(cluster.app):
-        for spec in list(cluster.specs.get(unit, {}).values()):
-            if spec.kind not in ONCE and cluster.can_repeat(unit, spec):
-                found.append(cluster.repeat(unit, spec))
-    return found
+    return [
+        cluster.repeat(unit, spec)
+        for unit in cluster.model.units(cluster.app)
+        for spec in list(cluster.specs.get(unit, {}).values())
+        if spec.kind not in ONCE and cluster.can_repeat(unit, spec)
+    ]

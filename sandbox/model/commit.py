@@ -266,6 +266,7 @@ def _told(world: World, unit: Unit, spec: HookSpec) -> None:
     match spec.kind:
         case "leader-elected":
             unit.leader_told = leadership.holds(world, unit)
+            unit.minion_told = True  # a later loss is told by no hook (R15)
         case "leader-settings-changed":
             unit.minion_told = True
         case "storage-attached":

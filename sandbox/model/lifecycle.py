@@ -127,7 +127,7 @@ def remove_application(world: World, app: Application) -> None:
     app.removing, app.scale = True, 0
     for relation in list(world.relations_of(app.name)):
         if not relation.is_peer:
-            relation.dying = True
+            remove_relation(world, relation)
     units = world.units_of(app.name)
     if not units:
         _forget(world, app)

@@ -84,7 +84,8 @@ class Driver:
         end = self.model.now + seconds
         while True:
             self.start_pending()
-            self.drain()
+            if self.drain():
+                continue
             deadline = self.model.next_deadline()
             if deadline is None or deadline > end:
                 break

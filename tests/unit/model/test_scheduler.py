@@ -1,5 +1,7 @@
 """R1–R5, R9, R10, R12: which hook a unit runs next, and what becomes of a failed one."""
 
+import itertools
+
 import pytest
 
 from sandbox.model import CommandError
@@ -305,7 +307,7 @@ def test_r12_given_a_quiet_unit_when_time_passes_then_update_status_comes_about_
         hook = driver.until("app/0", "update-status")
         times.append(driver.model.now)
         driver.model.finish(hook, ok=True)
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert all(240 <= gap <= 360 for gap in gaps)
     assert len({round(gap) for gap in gaps}) > 1
 
