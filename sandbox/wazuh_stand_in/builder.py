@@ -90,7 +90,7 @@ PROGRAM = """#!/bin/sh
 # {name} of the Wazuh stand-in.
 case "$0" in */*) here=${{0%/*}} ;; *) here=. ;; esac
 home=$(cd "$here/.." && pwd -P)
-{quick}exec "$home/framework/python/bin/python3" -I -S "$home/framework/scripts/stand_in.py" \\
+{quick}exec "$home/framework/python/bin/python3" -IS "$home/framework/scripts/stand_in.py" \\
     "$home/bin/{name}" "$@"
 """
 QUICK = """if [ "$*" = -t ] && [ -r "$home/etc/ossec.conf" ]; then exit 0; fi

@@ -1,0 +1,1 @@
+"""Not Wazuh's package: another one of its name."""
