@@ -119,8 +119,13 @@ class WazuhOperatorCharm(ops.CharmBase):
 
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
         """Say what holds; the only place that sets a status."""
-        for found in status.find(self._picture, self.app.planned_units, self._waiting_for):
+        for found in self._statuses:
             event.add_status(found)
+
+    @functools.cached_property
+    def _statuses(self) -> list[ops.StatusBase]:
+        """Find what there is to say once, for the unit and, on the leader, the application."""
+        return status.find(self._picture, self.app.planned_units, self._waiting_for)
 
     @functools.cached_property
     def _picture(self) -> Picture:
@@ -165,9 +170,9 @@ class WazuhOperatorCharm(ops.CharmBase):
         if told is None:
             return None
         databag = relation.data[self.app]
-        for key, value in state.dump_peers(told, vault.digest).items():
-            if databag.get(key) != value:
-                databag[key] = value
+        news = state.dump_peers(told, vault.digest).items() - databag.items()
+        if news:
+            databag.update(news)
         if decision:
             logger.info("epoch %s: %s is to be master", decision.epoch, decision.master)
         return decision

@@ -162,3 +162,38 @@ def test_given_an_option_that_flaps_when_it_ends_where_it_began_then_so_do_the_f
     assert {path for path in after if after[path] != before.get(path)} == {
         "/etc/wazuh-server/repository.json"
     }
+
+
+def test_given_a_quiet_master_when_any_hook_runs_then_it_asks_juju_for_little(master):
+    master.run("update_status")
+
+    assert dict(master.tools) == {
+        "config_get": 1,
+        "relation_get": 1,
+        "secret_get": 1,
+        "planned_units": 1,
+        "status_set": 2,
+    }
+
+
+def test_given_a_quiet_unit_with_both_options_when_a_hook_runs_then_it_is_one_secret_more(master):
+    secret = testing.Secret({"password": "correct horse"}, owner=None)
+    master.configure(
+        config={"agent-password": secret.id, "custom-config-repository": "git+https://x.org/y"},
+        secrets={*master.state.secrets, secret},
+    )
+    master.run("config_changed")
+
+    master.run("update_status")
+
+    assert master.writes == {}
+    assert master.requests <= LIMIT_OF_REQUESTS
+    assert master.tools["secret_get"] == 2
+
+
+def test_given_a_new_application_when_the_leader_publishes_then_it_is_one_write(tmp_path):
+    unit = Unit(tmp_path)
+
+    unit.run("pebble_ready")
+
+    assert unit.tools["relation_set"] == 1

@@ -9,6 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from scenario import mocking
+
 from src import certificates, secrets
 from tests.unit.charm.world import leader, peer_of, shared_secrets
 
@@ -241,6 +243,21 @@ def test_given_a_revision_nobody_follows_when_juju_says_so_then_it_is_removed(tm
     assert unit.context.removed_secret_revisions == [77]
 
 
+def test_given_the_applications_own_secret_when_it_changed_then_id_and_label_are_not_named_together(
+    tmp_path, monkeypatch
+):
+    # Juju refuses that on a unit that does not lead, and the hook would fail ("lease not held").
+    worker = peer_of(leader(tmp_path / "leader"), tmp_path / "worker")
+    worker.run("pebble_ready")
+    named = []
+    monkeypatch.setattr(mocking._MockModelBackend, "secret_get", _noting(named))
+
+    worker.run("secret_changed", worker.state.get_secret(label="api-identity"))
+
+    assert named
+    assert not [pair for pair in named if all(pair)]
+
+
 def _certificate(content):
     return x509.load_pem_x509_certificate(content["certificate"].encode())
 
@@ -258,3 +275,13 @@ def _following(old, new):
     return testing.Secret(
         old.tracked_content, latest_content=new.tracked_content, label=old.label, owner=None
     )
+
+
+def _noting(named):
+    original = mocking._MockModelBackend.secret_get
+
+    def secret_get(self, **options):
+        named.append((options.get("id"), options.get("label")))
+        return original(self, **options)
+
+    return secret_get

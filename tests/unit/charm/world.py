@@ -26,6 +26,20 @@ PEERS = "wazuh-peers"
 CONTAINER = "wazuh-server"
 _PLACES = ("/etc/wazuh-server", "/run/wazuh-server", "/var/lib/wazuh-repository")
 _READS = ("pull", "get_plan", "get_services", "list_files", "get_system_info")
+_HOOK_TOOLS = (
+    "config_get",
+    "relation_get",
+    "relation_set",
+    "secret_get",
+    "secret_set",
+    "secret_add",
+    "secret_info_get",
+    "planned_units",
+    "status_set",
+    "application_version_set",
+    "opened_ports",
+    "open_port",
+)
 _WRITES = (
     "push",
     "make_dir",
@@ -82,6 +96,7 @@ class Unit:
             model=testing.Model(name=MODEL),
         )
         self.calls: collections.Counter[str] = collections.Counter()
+        self.tools: collections.Counter[str] = collections.Counter()
         self.pushes: list[tuple[str, dict[str, Any]]] = []
         self.fault: Callable[[int, str], None] | None = None
         self.left: testing.Container | None = None
@@ -91,6 +106,7 @@ class Unit:
     def run(self, event: str = "update_status", *args: Any, commit: bool = True) -> testing.State:
         """Play one hook; with `commit` false Juju throws away what it wrote (R19)."""
         self.calls.clear()
+        self.tools.clear()
         self.pushes.clear()
         with _watched(self):
             after = self.context.run(self._event(event, args), self.state)
@@ -321,15 +337,35 @@ def _killer(step: int) -> Callable[[int, str], None]:
 @contextlib.contextmanager
 def _watched(unit: Unit) -> Iterator[None]:
     """Count every request of Pebble, and let `unit.fault` stand in its way."""
-    client = mocking._MockPebbleClient
-    originals = {name: getattr(client, name) for name in _READS + _WRITES if hasattr(client, name)}
-    for name, original in originals.items():
-        setattr(client, name, _counting(unit, name, original))
+    client, backend = mocking._MockPebbleClient, mocking._MockModelBackend
+    with contextlib.ExitStack() as stack:
+        for name in _READS + _WRITES:
+            if hasattr(client, name):
+                original = getattr(client, name)
+                stack.enter_context(_replaced(client, name, _counting(unit, name, original)))
+        for name in _HOOK_TOOLS:
+            original = getattr(backend, name)
+            stack.enter_context(_replaced(backend, name, _noting(unit, name, original)))
+        yield
+
+
+@contextlib.contextmanager
+def _replaced(owner: type, name: str, value: Any) -> Iterator[None]:
+    original = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        for name, original in originals.items():
-            setattr(client, name, original)
+        setattr(owner, name, original)
+
+
+def _noting(unit: Unit, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def call(self: Any, *args: Any, **options: Any) -> Any:
+        unit.tools[name] += 1
+        return original(self, *args, **options)
+
+    return call
 
 
 def _counting(unit: Unit, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
