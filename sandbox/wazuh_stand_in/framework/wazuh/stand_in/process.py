@@ -67,8 +67,7 @@ def start(home: Home, serve: "Callable[[Home], int]", *, foreground: bool) -> No
         # The real one forks a process for each <remote> and its parent ends, even with -f
         # (remoted/main.c).
         os._exit(0)
-    if home.daemon in DROPS_TO_WAZUH:
-        become_wazuh()
+    become_wazuh(user=home.daemon in DROPS_TO_WAZUH)
     run(home, home.daemon, serve)
 
 
@@ -103,8 +102,12 @@ def detach() -> None:
     os.chdir("/")
 
 
-def become_wazuh() -> None:
-    """Drop to user and group wazuh, where we are root and they exist."""
+def become_wazuh(*, user: bool) -> None:
+    """Drop to group wazuh, and to its user if asked, where we are root and they exist.
+
+    Every daemon takes the group, also those that stay root (Privsep_SetGroup): what they make,
+    like enrolment's socket, is open to the others.
+    """
     if os.geteuid() == 0:
         import pwd
 
@@ -114,7 +117,8 @@ def become_wazuh() -> None:
             if account.pw_uid != os.geteuid():
                 os.setgroups([account.pw_gid])
                 os.setgid(account.pw_gid)
-                os.setuid(account.pw_uid)
+                if user:
+                    os.setuid(account.pw_uid)
 
 
 def rename(name: str) -> None:
