@@ -24,6 +24,7 @@ from . import (
     processes,
     report,
     ruleset,
+    senders,
     senses,
     times,
     tree,
@@ -67,6 +68,7 @@ class Supervisor:
         for part in (self._notices, self._tree, self._senses, self._peers):
             part.start()
         threading.Thread(target=self._look_after_rules, name="rules", daemon=True).start()
+        threading.Thread(target=self._look_after_senders, name="senders", daemon=True).start()
         try:
             hopeless = self._loop()
         finally:
@@ -213,6 +215,10 @@ class Supervisor:
             master=role == "worker",
             kubernetes=role == "master",
         )
+
+    def _look_after_senders(self) -> None:
+        root, pid_file = self._places.home / "logs/senders", self._places.run / "rsyslogd.pid"
+        senders.keep(root, pid_file, self.stopping, senders.Bounds())
 
     def _look_after_rules(self) -> None:
         while not self.stopping.wait(2 * self._times.tick):

@@ -26,6 +26,7 @@ ALL = "_all"
 _NAME = re.compile(r"(\d{4}-\d{2}-\d{2})\.log(\.gz)?")
 _DAY_FILE_MODE = 0o640
 _DIRECTORY_MODE = 0o750
+_FILLING_SECONDS = 0.2
 _log = logging.getLogger(__name__)
 
 
@@ -39,7 +40,7 @@ class Bounds:
     total_bytes: int = 2 * 1024**3
     files: int = 20_000
     quiet_seconds: float = 3600  # a day's file is packed when nothing came for so long
-    pause_seconds: float = 3600  # between two looks
+    pause_seconds: float = 60  # between two looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,14 @@ def tend(root: Path, pid_file: Path, bounds: Bounds, now: float) -> None:
 
 
 def keep(root: Path, pid_file: Path, stop: threading.Event, bounds: Bounds) -> None:
-    """Tend until told to stop: for a thread of its own, since packing a day takes a while."""
+    """Tend until told to stop: for a thread of its own, since packing a day takes a while.
+
+    Begins as soon as the volume has been filled, so that the first files are there before
+    Wazuh looks for them.
+    """
+    while not root.parent.is_dir():
+        if stop.wait(_FILLING_SECONDS):
+            return
     while True:
         tend(root, pid_file, bounds, time.time())
         if stop.wait(bounds.pause_seconds):

@@ -2,17 +2,27 @@
 
 import gzip
 import os
+import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from supervisor.senders import Bounds, Plan, Report, apply, look, plan, tend
+from supervisor.senders import Bounds, Plan, Report, apply, keep, look, plan, tend
 
 TODAY = date(2026, 9, 10)
 NOW = datetime(2026, 9, 10, 12, tzinfo=UTC).timestamp()
 WANTED = tuple(f"_all/2026-09-1{number}.log" for number in range(3))
+
+
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came about"
+        time.sleep(0.02)
 
 
 def report(path: str, size: int = 100, age: float = 86400) -> Report:
@@ -167,3 +177,26 @@ def test_given_a_pid_of_another_process_when_reopening_then_it_gets_no_signal(tm
     (tmp_path / "pid").write_text(f"{os.getpid()}\n")
 
     apply(tmp_path, Plan(reopen=True), tmp_path / "pid")
+
+
+def test_given_a_volume_that_is_filled_later_when_kept_then_the_files_are_made_then(tmp_path):
+    root = tmp_path / "logs" / "senders"
+    stop = threading.Event()
+    thread = threading.Thread(target=keep, args=(root, tmp_path / "pid", stop, Bounds()))
+    thread.start()
+    root.parent.mkdir()
+
+    until(lambda: len(list(root.glob("_all/*.log"))) == 3)
+
+    stop.set()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_given_a_volume_that_is_never_filled_when_stopped_then_it_ends(tmp_path):
+    stop = threading.Event()
+    stop.set()
+
+    keep(tmp_path / "logs" / "senders", tmp_path / "pid", stop, Bounds())
+
+    assert list(tmp_path.iterdir()) == []
