@@ -46,14 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def deploy(given: argparse.Namespace) -> None:
     """Start the model if there is none, and add the application."""
-    model, say = _model(given), Console(stderr=True).print
+    model = _model(given)
     if model.process() is None:
         cluster.start(
             model,
             factor=given.clock_factor,
             wazuh=_path(given.wazuh) if given.wazuh else None,
             watch=given.watch_arguments,
-            say=say,
+            one_uid=given.one_uid,
+            say=_say,
             seed=given.seed,
             commit_mode=given.juju_version,
         )
@@ -394,6 +395,9 @@ def _deploying(known: Any) -> None:
     found.add_argument(
         "--watch-arguments", action="store_true", help="record every program that is executed"
     )
+    found.add_argument(
+        "--one-uid", action="store_true", help="do as if no sub-ids were given to you"
+    )
     found.add_argument("--juju-version", choices=["3.6", "4"], default="4")
     found.add_argument("--seed", type=int, default=0, help="what decides chance in the model")
     found = _command(known, "destroy-model", destroy_model, "end a model and all that is in it")
@@ -488,6 +492,10 @@ def _breaking(known: Any) -> None:
         choices=["controller", "kubernetes", "peers", "clients", "all"],
     )
     _command(known, "heal", heal, "undo a unit's partition", "unit")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _model(given: argparse.Namespace) -> Model:

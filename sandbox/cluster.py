@@ -71,6 +71,7 @@ def start(
     factor: float,
     wazuh: str | None,
     watch: bool,
+    one_uid: bool = False,
     say: Callable[[str], None],
     seed: int = 0,
     commit_mode: str = "4",
@@ -80,7 +81,7 @@ def start(
     cache = model.root / "cache"
     if wazuh and not (Path(wazuh) / "bin/wazuh-control").exists():
         raise SandboxError(f"{wazuh} holds no bin/wazuh-control: it is no Wazuh installation")
-    how = _how()
+    how = _ONE if one_uid else _how()
     if how == _ONE:
         say(ONE_UID)
     programs = building.programs(PROJECT, cache, say)
@@ -132,6 +133,8 @@ def _launch(model: Model, how: Sequence[str], *, watch: bool) -> None:
         server = ["strace", *trace, "-o", str(model.home / "arguments"), *server]
     # The shell is the namespace's first process and reaps what nobody waits for.
     first = ["sh", "-c", '"$@" & wait $!', "sh", *server]
+    # An interruption must not come between the start and the note of what was started.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     with (model.home / "server.log").open("ab") as log:
         process = subprocess.Popen(
             ["unshare", *how, *_NAMESPACES, "--", *first],
@@ -140,15 +143,21 @@ def _launch(model: Model, how: Sequence[str], *, watch: bool) -> None:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            preexec_fn=_unblock,
             env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         )
     held = {"id": process.pid, "started": _started(process.pid)}
     (model.home / "process.json").write_text(json.dumps(held))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     if not _wait(lambda: model.socket.exists() or process.poll() is not None, 30.0):
         process.kill()
     if not model.socket.exists():
         text = (model.home / "server.log").read_text(errors="replace")
         raise SandboxError(f"the sandbox's server did not start:\n{text}")
+
+
+def _unblock() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def _how() -> tuple[str, ...]:

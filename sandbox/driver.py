@@ -53,6 +53,10 @@ class Driver:
     def _model(self) -> Model:
         return Model(self.model, self.root)
 
+    def process(self) -> int | None:
+        """Return the id of the process that holds the model's namespaces; None: it is gone."""
+        return self._model.process()
+
     # -- commands ---
 
     def juju(self, *arguments: str, check: bool = True, timeout: float = 300) -> str:

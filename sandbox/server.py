@@ -42,11 +42,10 @@ async def serve(home: Path) -> None:
     listener = _listen("server.socket")
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, runner.end)
-    async with await runner.hooks.serve(), await _kubernetes():
-        async with asyncio.TaskGroup() as parts:
-            accepting = parts.create_task(_accept(listener, commands.Commands(runner)))
-            await runner.run()
-            accepting.cancel()
+    async with await runner.hooks.serve(), await _kubernetes(), asyncio.TaskGroup() as parts:
+        accepting = parts.create_task(_accept(listener, commands.Commands(runner)))
+        await runner.run()
+        accepting.cancel()
     _clear()
 
 
