@@ -81,7 +81,8 @@ class Watched:
     groups: set[int] = field(default_factory=set)
     generation: str = ""
     launch: subprocess.Popen[bytes] | None = None
-    since: float = 0.0  # when it was last started, or seen to live first
+    since: float = 0.0  # when it was last started alone
+    lives: float | None = None  # since when it is seen to live
     failures: int = 0
     again: float = 0.0  # not before
 
@@ -224,7 +225,7 @@ class Tree:
         now = time.monotonic()
         for daemon, record in self._watched.items():
             record.generation = _generation(daemon, run, order)
-            record.since, record.failures, record.again = now, 0, 0.0
+            record.lives, record.failures, record.again = now, 0, 0.0
 
     def _failed(self, error: Exception) -> None:
         interrupted = self._interrupted()
@@ -381,7 +382,9 @@ class Tree:
     def _lives(self, record: Watched) -> None:
         if record.launch is not None and record.launch.poll() is not None:
             self._forget(record)
-        if record.failures and time.monotonic() - record.since > self._times.steady:
+        now = time.monotonic()
+        record.lives = now if record.lives is None else record.lives
+        if now - record.lives > self._times.steady:
             record.failures = 0
 
     def _forget(self, record: Watched) -> None:
@@ -409,9 +412,8 @@ class Tree:
     def _revive(self, daemon: str, record: Watched) -> None:
         """Start one daemon alone, with nothing of the old one left."""
         now = time.monotonic()
-        if now - record.since <= self._times.steady:
-            record.failures += 1
-        record.since = now
+        record.failures += 1
+        record.since, record.lives = now, None
         record.again = now + min(self._times.pause, 2.0**record.failures)
         if record.failures >= _HOPELESS and daemon in SESSIONS:
             self._hopeless = True

@@ -23,6 +23,7 @@ from supervisor.machine import (
     status,
     step,
 )
+
 from tests.unit.supervisor.virtual import REAL, Cluster, deployed
 
 
@@ -409,7 +410,7 @@ def test_given_a_release_when_keys_never_get_quiet_then_it_does_not_wait_for_eve
     memory = Memory(Term(1, "u0"), 1, Term(1, "u0"), "x", synchronised=True)
     claim = Answer("u1", Term(2, "u1"), phase="claiming")
     seen = Seen(memory, running=FRONT, role="master", complete=True, peers=1)
-    state = begin("u0", 0)
+    state, actions = begin("u0", 0), [Run()]
     for tick in range(2 * int(REAL.release) + 2):
         now = 100 + tick / 2
         state, actions = step(
@@ -462,7 +463,7 @@ def test_given_the_same_answer_of_oneself_when_heard_then_it_is_no_contact():
     memory = Memory(Term(1, "u0"), 1, Term(1, "u0"), "x", synchronised=True)
     own = Answer("u0", Term(1, "u0"), 1, phase="serving", keys=Keys(3, 3), heard=99.5)
     seen = Seen(memory, peers=2, answers=(own,), role="master", complete=True)
-    state = begin("u0", 0)
+    state, actions = begin("u0", 0), [Run()]
     for tick in range(60):
         now = 100 + tick / 2
         state, actions = step(state, order, replace(seen, answers=(replace(own, heard=now),)), now)

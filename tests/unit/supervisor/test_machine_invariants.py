@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
+
 from tests.unit.supervisor.virtual import Cluster, deployed
 
 _SETTINGS = settings(

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.unit.supervisor.fake_wazuh import DAEMONS, Fake, free_port, make
 
 DOWN_SECONDS = 20.0
@@ -126,13 +127,13 @@ POINTS = {
 
 @pytest.mark.parametrize("point", POINTS)
 def test_given_a_start_when_sigterm_comes_at_any_point_then_all_is_down_in_time(
-    slow: Fake, point: str
+    slow: Fake, point: str, record_property
 ):
     slow.order()
     slow.start()
     slow.until(lambda: POINTS[point](slow))
     took = slow.stop()
-    print(f"down {took:.1f} s after SIGTERM when {point}")
+    record_property("seconds until all was down", took)
     assert took < DOWN_SECONDS
     assert slow.left() == []
     assert not list(slow.places.pids.glob("*.pid"))
@@ -146,7 +147,6 @@ def test_given_daemons_that_ignore_sigterm_when_stopped_then_they_are_killed_in_
     fake.until(fake.serving)
     os.kill(fake.alive()["wazuh-remoted"], signal.SIGSTOP)
     took = fake.stop()
-    print(f"down {took:.1f} s after SIGTERM")
     assert took < DOWN_SECONDS
     assert fake.left() == []
 
@@ -229,7 +229,7 @@ def _conf(fake: Fake) -> str:
 
 
 def test_given_a_hopeless_tree_when_it_keeps_failing_then_the_supervisor_ends_with_1(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ):
     fake = make(tmp_path)
     try:

@@ -45,7 +45,7 @@ class Unit:
     """One machine: a volume that stays, and a process that comes and goes."""
 
     node: str
-    memory: Memory = Memory()
+    memory: Memory = field(default_factory=Memory)
     keys: dict[int, str] = field(default_factory=dict)
     desired: Desired | None = None
     state: State | None = None
@@ -60,7 +60,7 @@ class Unit:
     merged: int = 0
     changed: float = 0.0
     synchronised: float = 0.0
-    last: Run = Run()
+    last: Run = field(default_factory=Run)
     generation: int = 0
     history: list[str] = field(default_factory=list)
 
@@ -178,9 +178,9 @@ class Cluster:
             return
         unit.answers[peer.node] = theirs
         gives = theirs.term == mine.term and mine.term.master == mine.node
-        if peer.node in unit.wanted and gives and theirs.released == mine.term.epoch:
-            if peer.summary() == theirs.keys:
-                unit.gathered[peer.node] = (theirs.keys, dict(peer.keys))
+        gives = gives and theirs.released == mine.term.epoch and peer.summary() == theirs.keys
+        if peer.node in unit.wanted and gives:
+            unit.gathered[peer.node] = (theirs.keys, dict(peer.keys))
 
     def _live(self, unit: Unit) -> None:
         if unit.state is None:
