@@ -459,6 +459,14 @@ def _signal(pid: int, number: signal.Signals) -> None:
         return
 
 
+def kill_others() -> None:
+    """SIGKILL to all processes of this namespace but ours, our parent (strace) and the first."""
+    own = {1, os.getpid(), os.getppid()}
+    for pid in _all_processes():
+        if pid not in own:
+            _signal(pid, signal.SIGKILL)
+
+
 def _all_processes() -> list[int]:
     return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
 

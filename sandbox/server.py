@@ -20,7 +20,7 @@ from typing import Any
 
 from sandbox import boxes, commands, hook_tools, network, settings
 from sandbox.model import CommandError, Model
-from sandbox.node import Node
+from sandbox.node import Node, kill_others
 from sandbox.runner import Runner
 
 _LONGEST_REQUEST = 1 << 22
@@ -46,6 +46,7 @@ async def serve(home: Path) -> None:
         accepting = parts.create_task(_accept(listener, commands.Commands(runner)))
         await runner.run()
         accepting.cancel()
+    kill_others()
     _clear()
 
 
