@@ -23,6 +23,8 @@ SCALE = 40
 KEY = "0123456789abcdef" * 2
 FOR_API = ("wazuh-db", "wazuh-execd", "wazuh-analysisd", "wazuh-remoted", "wazuh-modulesd")
 PATIENCE = 40
+# The word is misspelt in the real answer.
+MASTER_AWAY = "ERROR: Cannot comunicate with master. Unable to add agent"  # codespell:ignore
 
 OSSEC = """<ossec_config>
   <global>

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.wazuh_stand_in.framework.wazuh.stand_in import frames, integrity, link
-from tests.unit.stand_in.nodes import Node, Yard, until
+from tests.unit.stand_in.nodes import MASTER_AWAY, Node, Yard, until
 
 TREES = (
     "etc/rules/own.xml",
@@ -351,6 +351,36 @@ def test_given_a_worker_when_agents_enrol_there_then_the_master_gives_the_ids(
     assert given == ["001", "002", "003"]
     assert twice == "ERROR: Duplicate name. Unable to add agent"
     until(lambda: worker.key_file() == master.key_file() != "")
+
+
+def test_given_a_master_without_authd_when_an_agent_enrols_at_a_worker_then_the_error_comes_late(
+    nodes: Yard,
+) -> None:
+    _, worker = pair(nodes)
+    worker.up("wazuh-authd")
+    until(lambda: connected(worker))
+
+    answer = worker.enrol("OSSEC A:'a1'")
+
+    assert answer == MASTER_AWAY
+    assert worker.log("cluster").count("Error 1014") == 10
+
+
+def test_given_a_silent_master_when_an_agent_enrols_at_a_worker_then_it_is_tried_only_once(
+    nodes: Yard,
+) -> None:
+    master, worker = pair(nodes)
+    worker.up("wazuh-authd")
+    until(lambda: connected(worker))
+    pid = master.pid("wazuh-clusterd")
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+
+    answer = worker.enrol("OSSEC A:'a1'")
+    os.kill(pid, signal.SIGCONT)
+
+    assert answer == MASTER_AWAY
+    assert worker.log("cluster").count("Error 3020 - Timeout sending request: sendsync") == 1
 
 
 def test_given_an_agents_group_when_synchronised_then_the_workers_database_has_it(

@@ -21,6 +21,9 @@ ATTEMPTS = 10
 WRITE_SECONDS = 0.5
 """The writer is busy this long between taking the keys and looking again (main-server.c)."""
 STOP_SECONDS = 2.0
+ANSWER_SECONDS = 60
+"""How long a silent master is waited for (WAZUH_IPC_TIMEOUT)."""
+
 LONGEST = 4096
 
 
@@ -187,17 +190,32 @@ class Server:
         for attempt in range(ATTEMPTS):
             if attempt and stopping.wait(scaled(1)):
                 break
-            with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(scaled(60))
-                connection.connect(str(self.home / "queue/cluster/c-internal.sock"))
-                frames.send_command(connection, attempt, b"sendsync", payload)
-                _, command, data = frames.receive_command(connection)
-                if command != b"err":
-                    return data
+            try:
+                answer = self._ask_cluster(attempt, payload)
+            except TimeoutError:
+                break
+            if answer is not None:
+                return answer
         self.home.log(
-            "WARNING", f"Could not send message through the cluster after '{ATTEMPTS}' attempts."
+            "WARNING",
+            f"Could not send message through the cluster after '{ATTEMPTS}' attempts.",
         )
-        raise RefusedError("ERROR: Cannot comunicate with master")
+        # The word is misspelt in the real answer.
+        raise RefusedError("ERROR: Cannot comunicate with master")  # codespell:ignore
+
+    def _ask_cluster(self, number: int, payload: bytes) -> bytes | None:
+        """Return the master's answer, None where nobody takes the question."""
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(scaled(ANSWER_SECONDS))
+                connection.connect(str(self.home / "queue/cluster/c-internal.sock"))
+                frames.send_command(connection, number, b"sendsync", payload)
+                _, command, data = frames.receive_command(connection)
+        except TimeoutError:
+            raise
+        except OSError:
+            return None
+        return None if command == b"err" else data
 
     def _local(self, connection: socket.socket) -> None:
         with connection:

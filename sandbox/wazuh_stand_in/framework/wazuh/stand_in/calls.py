@@ -76,6 +76,9 @@ ERRORS = {
     5011: "Administrator users can only be modified by themselves",
     6001: "Maximum number of requests per minute reached",
 }
+ANSWER_SECONDS = 200
+"""How long a call to the master may take (cluster.json, timeout_dapi_request)."""
+
 AUTHD_ERRORS = {9007: 1706, 9006: 1706, 9008: 1705, 9012: 1708, 9011: 1701}
 
 
@@ -543,7 +546,9 @@ def ask_cluster(home: Home, command: bytes, arguments: dict) -> dict:
     """Ask this node's cluster daemon; raise ApiError."""
     try:
         answer = json.loads(
-            cluster_control.ask(home, command, json.dumps(arguments).encode(), scaled(20))
+            cluster_control.ask(
+                home, command, json.dumps(arguments).encode(), scaled(ANSWER_SECONDS)
+            )
         )
     except (ConnectionRefusedError, FileNotFoundError):
         raise ApiError(500, 3012, MESSAGES[3012]) from None

@@ -117,7 +117,7 @@ class Master(Node):
                     frames.ask_json(self.home / "queue/sockets/auth", message, scaled(15))
                 )
             except OSError as error:
-                raise ClusterError(3020, str(error)) from None
+                raise ClusterError(1014, str(error)) from None
         if kind == "dapi":
             return self._forwarded(data)
         raise ClusterError(3027)

@@ -15,6 +15,7 @@ CHECK_SECONDS = 9
 RETRY_SECONDS = 10
 KEEP_ALIVE_SECONDS = 60
 FAILED_KEEP_ALIVES = 2
+NO_ANSWER = 3020
 FORWARDED = (b"get_nodes", b"get_health")
 
 
@@ -163,9 +164,8 @@ class Worker(Node):
             answer = link.ask(command.decode(), data=data.decode())["answer"].encode()
         except ClusterError as error:
             self.log("ERROR", "Local Server", str(error))
-            # Nobody is told at once that a request was lost; who asked waits for its own limit.
-            if link.lost.is_set() and command != b"dapi":
-                return
-            peer.tell(b"err" if command == b"sendsync" else reply, error.encoded())
+            # Who waits for an answer that never comes is not told: it has a limit of its own.
+            if error.code != NO_ANSWER:
+                peer.tell(b"err" if command == b"sendsync" else reply, error.encoded())
             return
         peer.tell(reply, answer)

@@ -6,6 +6,8 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
+from .home import belongs_to_wazuh
+
 LARGEST = 64 * 1024 * 1024
 COMMAND_LENGTH = 12
 HEADER = f"!2I{COMMAND_LENGTH}s"
@@ -75,7 +77,7 @@ def listen_unix(path: Path) -> socket.socket:
         draft.unlink()
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(draft))
-    draft.chmod(0o660)
+    belongs_to_wazuh(draft, 0o660)
     server.listen(64)
     draft.rename(path)
     return server

@@ -24,6 +24,7 @@ REQUEST_SECONDS = 20
 """How long an answer is waited for (cluster.json, timeout_cluster_request)."""
 
 MESSAGES = {
+    1014: "Error communicating with socket",
     3012: "Cluster is not running",
     3020: "Timeout sending request",
     3022: "Unknown node ID",

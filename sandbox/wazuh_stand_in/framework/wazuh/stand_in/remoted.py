@@ -44,7 +44,7 @@ def serve(home: Home) -> int:
 
 
 def _hold(connection: socket.socket) -> None:
-    """Echo whatever comes: agents' keep-alives are answered, their contents not read."""
+    """Echo whatever comes: agents are answered, and what they say is not read."""
     while not stopping.is_set():
         data = connection.recv(65536)
         if not data:
