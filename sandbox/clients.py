@@ -203,7 +203,7 @@ def _defaults(request: dict) -> Iterator[dict]:
     for _ in range(request["tries"]):
         (user, password), host = next(pairs), next(hosts)
         try:
-            api = Api(host, ca=None, source=request["sources"][0], timeout=5)
+            api = Api(host, ca=None, source=request["source"], timeout=5)
             status, _ = api.log_in(user, password)
         except OSError:
             status = None

@@ -36,6 +36,8 @@ class Driver:
     model: str = "wazuh"
     clock_factor: float = 10.0
     root: Path = field(default=PROJECT / ".sandbox")
+    wazuh: Path | None = None
+    """A Wazuh installation to run instead of the stand-in."""
 
     @property
     def scratch(self) -> Path:
@@ -261,16 +263,19 @@ class Driver:
             server.wait(timeout=10)
 
     def _listens(self, port: int) -> bool:
-        probe = f"import socket; socket.create_connection(('{FIRST_CLIENT}', {port}), 2)"
-        process = self.start_client([sys.executable, "-c", f"{probe}; print('yes')"])
+        probe = f"import socket; print(socket.socket().connect_ex(('{FIRST_CLIENT}', {port})))"
+        process = self.start_client([sys.executable, "-c", probe])
         output, _ = process.communicate(timeout=20)
-        return "yes" in output
+        return output.strip() == "0"
 
     def _command(self, arguments: Sequence[str]) -> list[str]:
-        """Return the command line; settings that a deploy needs go along with every command."""
+        """Return the command line; a deploy is told which clock and which Wazuh to take."""
         top = [sys.executable, "-m", "sandbox.cli", "--root", str(self.root)]
-        factor = ["--clock-factor", f"{self.clock_factor:g}"] if arguments[0] == "deploy" else []
-        return [*top, arguments[0], "-m", self.model, *factor, *arguments[1:]]
+        options = []
+        if arguments[0] == "deploy":
+            options += ["--clock-factor", f"{self.clock_factor:g}"]
+            options += ["--wazuh", str(self.wazuh)] if self.wazuh else []
+        return [*top, arguments[0], "-m", self.model, *options, *arguments[1:]]
 
     def _ask(self, command: str, **fields: Any) -> Any:
         return ask(self._model, command, **fields)

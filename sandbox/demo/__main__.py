@@ -57,7 +57,7 @@ def show(driver: Driver, console: Console, *, scratch: Path) -> list[Line]:
     ]
     lines: list[Line] = []
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with defaults, Progress(*columns, console=console) as progress:
+    with run.until_the_end, defaults, Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=len(todo))
         for text, step in todo:
             progress.update(task, description=text)

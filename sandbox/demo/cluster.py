@@ -67,10 +67,10 @@ class Cluster:
         return {number: (name, digest) for number, (name, digest) in json.loads(found).items()}
 
     def starts(self, unit: str) -> dict[str, str]:
-        """Process → its start, of all that is Wazuh's in the unit: equal means nothing restarted."""
+        """Process → its start, of all that is Wazuh's: equal means nothing restarted."""
         listing = self.driver.exec(unit, ["ps", "-eo", "pid=,lstart=,args="])
         rows = [line.split(maxsplit=6) for line in listing.splitlines()]
-        return {row[0]: f"{' '.join(row[1:6])} {row[6]}" for row in rows if "wazuh-" in row[6]}
+        return {row[0]: f"{' '.join(row[1:6])} {row[6]}" for row in rows if "/var/ossec" in row[6]}
 
     # What is done to it -------------------------------------------------------
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
-import json
 import threading
 from collections import Counter
 from types import TracebackType
 
+from sandbox.cluster import SandboxError
 from sandbox.demo.cluster import Cluster
 from sandbox.demo.report import Line
+from sandbox.driver import CommandFailedError
 from sandbox.network import FIRST_CLIENT
 
 _ROUND = 12
@@ -52,15 +54,15 @@ class DefaultPasswords:
     def _try_on(self) -> None:
         number = 0
         while not self._ended.wait(0.5):
-            hosts = self._cluster.addresses()
-            if not hosts:
-                continue
-            number += 1
-            answers = self._cluster.driver.client(
-                "defaults",
-                {"hosts": hosts, "sources": [self._source(number)], "tries": _ROUND},
-            )
-            self._answers.update(json.loads(line)["status"] for line in answers.splitlines())
+            # Before the deployment there is no model, and while it ends none that answers.
+            with contextlib.suppress(SandboxError, CommandFailedError, OSError):
+                if hosts := self._cluster.addresses():
+                    number += 1
+                    self._count(hosts, self._source(number))
+
+    def _count(self, hosts: list[str], source: str) -> None:
+        answers = self._cluster.ask("defaults", hosts=hosts, source=source, tries=_ROUND)
+        self._answers.update(answer["status"] for answer in answers)
 
     def _source(self, number: int) -> str:
         """An address of the clients' host, the next after three rounds: 36 tries each."""

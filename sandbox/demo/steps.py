@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sandbox.cluster import SandboxError
 from sandbox.demo import pki
@@ -20,6 +22,8 @@ from sandbox.driver import APPLICATION, CommandFailedError, NeverHappenedError
 AGENTS = 60
 LOGINS = 30
 _RULE = "custom.xml"
+_RULE_ID = "100100"
+_SENDER = "firewall-1"
 _SERVICE = APPLICATION
 
 
@@ -31,6 +35,9 @@ class Run:
     units: int = 3
     enrolled: dict[str, str] = dataclasses.field(default_factory=dict)
     """Agent's id → digest of the key it was given."""
+    sender: dict[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    """The certificate and key of a sender of logs."""
+    until_the_end: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
     @property
     def authority(self) -> str:
@@ -96,22 +103,31 @@ def enrol_agents(run: Run) -> Line:
 
 def send_logs(run: Run) -> Line:
     """A line over mutual TLS arrives; a stranger's certificate and none are refused."""
-    cluster, ca = run.cluster, run.authority
-    sender = _sender_certificate(cluster, "firewall-1")
+    cluster = run.cluster
+    run.sender = _sender_certificate(cluster, _SENDER)
     mark = f"sandbox line {time.time_ns()}"
-    send = {"host": _SERVICE, "ca": ca, "sender": "firewall-1", "lines": [mark]}
-    own = cluster.ask("syslog", **send, **sender)[0]
-    found = lambda: _units_with(cluster, mark)  # noqa: E731
-    cluster.wait("the line where Wazuh reads it", lambda: bool(found()), 60)
-    stranger = cluster.ask("syslog", **send, **pki.stranger("firewall-1"))[0]
-    nothing = cluster.ask("syslog", **send)[0]
-    refused = [answer for answer in (stranger, nothing) if answer["error"]]
+    own = _send(run, f"{mark} by its sender", **run.sender)
+    refused = [
+        _send(run, f"{mark} by a stranger", **pki.stranger(_SENDER)),
+        _send(run, f"{mark} by nobody"),
+    ]
+    cluster.wait("the line where Wazuh reads it", lambda: bool(_units_with(cluster, mark)), 60)
+    arrived = _units_with(cluster, f"{mark} by its sender")
+    wrongly = _units_with(cluster, f"{mark} by a stranger") + _units_with(cluster, f"{mark} by n")
+    count = sum(1 for answer in refused if answer["error"])
     return Line(
         "a syslog line over mutual TLS to 6514; a stranger's certificate and none refused",
-        f"arrived on {', '.join(found())}; refused {len(refused)} of 2",
-        own["error"] is None and len(refused) == 2,
-        {"refused": len(refused)},
+        f"arrived on {', '.join(arrived)}; refused {count} of 2, arrived all the same "
+        f"{len(wrongly)}",
+        own["error"] is None and count == 2 and len(arrived) == 1 and not wrongly,
+        {"refused": count},
     )
+
+
+def _send(run: Run, line: str, *, host: str = _SERVICE, **identity: str) -> dict[str, Any]:
+    return run.cluster.ask(
+        "syslog", host=host, ca=run.authority, sender=_SENDER, lines=[line], **identity
+    )[0]
 
 
 def _sender_certificate(cluster: Cluster, name: str) -> dict[str, str]:
@@ -120,9 +136,9 @@ def _sender_certificate(cluster: Cluster, name: str) -> dict[str, str]:
     return {"certificate": content["certificate"], "private-key": content["private-key"]}
 
 
-def _units_with(cluster: Cluster, text: str) -> list[str]:
-    """The units whose senders' files hold the text."""
-    search = ["grep", "-rlF", "--", text, "/var/ossec/logs/senders"]
+def _units_with(cluster: Cluster, text: str, place: str = "senders") -> list[str]:
+    """The units whose senders' files, or other logs, hold the text."""
+    search = ["grep", "-rl", "--", text, f"/var/ossec/logs/{place}"]
     return [unit for unit in cluster.units() if cluster.driver.exec(unit, search, check=False)]
 
 
@@ -150,22 +166,31 @@ def use_the_api(run: Run) -> Line:
 
 
 def apply_rules(run: Run, scratch: Path) -> Line:
-    """Rules from a Git repository served over HTTP reach every node without a restart."""
+    """Rules from a Git repository served over HTTP work on every node without a restart."""
     cluster = run.cluster
     repository = _make_repository(scratch / "rules.git")
     before = {unit: cluster.starts(unit) for unit in cluster.units()}
-    with cluster.driver.serve_repository(repository) as url:
-        began = time.monotonic()
-        cluster.driver.juju("config", APPLICATION, f"custom-config-repository=git+{url}@main")
-        cluster.wait("the rule on every node", lambda: _has_rule(cluster), 120)
-        took = time.monotonic() - began
+    url = run.until_the_end.enter_context(cluster.driver.serve_repository(repository))
+    began = time.monotonic()
+    cluster.driver.juju("config", APPLICATION, f"custom-config-repository=git+{url}@main")
+    cluster.wait("the rule on every node", lambda: _has_rule(cluster), 120)
+    cluster.wait("an alert by it on every node", lambda: _raises_alerts(run), 60)
+    took = time.monotonic() - began
     restarted = [unit for unit in before if _restarts(before[unit], cluster.starts(unit))]
     return Line(
-        "rules from a Git repository over HTTP, on every node, without a restart",
+        "rules from a Git repository over HTTP, raising alerts on every node, without a restart",
         f"{took:.0f} s; units where something restarted: {len(restarted)}",
         not restarted,
         {"seconds": round(took, 1), "restarted": len(restarted)},
     )
+
+
+def _raises_alerts(run: Run) -> bool:
+    """Send a line straight to each unit, and see whether each has raised an alert by the rule."""
+    for host in run.cluster.hosts():
+        _send(run, "sandbox line for the rule", host=host, **run.sender)
+    alerts = _units_with(run.cluster, f'"id": *"{_RULE_ID}"', "alerts/alerts.json")
+    return len(alerts) == len(run.cluster.units())
 
 
 def _make_repository(place: Path) -> Path:
@@ -175,7 +200,7 @@ def _make_repository(place: Path) -> Path:
     (work / "rules").mkdir(parents=True)
     (work / "rules" / _RULE).write_text(
         '<group name="sandbox,">\n'
-        '  <rule id="100100" level="5">\n'
+        f'  <rule id="{_RULE_ID}" level="5">\n'
         "    <match>sandbox line</match>\n"
         "    <description>A line of the sandbox's demo</description>\n"
         "  </rule>\n"
