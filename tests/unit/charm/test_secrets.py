@@ -8,7 +8,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-
 from scenario import mocking
 
 from src import certificates, secrets
@@ -243,7 +242,7 @@ def test_given_a_revision_nobody_follows_when_juju_says_so_then_it_is_removed(tm
     assert unit.context.removed_secret_revisions == [77]
 
 
-def test_given_the_applications_own_secret_when_it_changed_then_id_and_label_are_not_named_together(
+def test_given_the_applications_own_secret_when_it_changed_then_only_its_label_is_named(
     tmp_path, monkeypatch
 ):
     # Juju refuses that on a unit that does not lead, and the hook would fail ("lease not held").
