@@ -66,21 +66,23 @@ def build(project: Path, image: Path, wazuh: Callable[[Path], None], *, single: 
 
 
 def copy_installation(source: Path, destination: Path, *, single: bool) -> None:
-    """Copy a real Wazuh, whose files are root's or its own user's, to the image's users."""
-    subprocess.run(["cp", "-a", f"{source}/.", _made(destination)], check=True)
+    """Copy a real Wazuh and give its files to the image's users.
+
+    Numbers of users differ between machines, and in a namespace most owners cannot be told
+    apart: what is root's stays root's, the rest is the user wazuh's, and the group is always
+    wazuh, as in the vendor's package.
+    """
+    destination.mkdir(parents=True, exist_ok=True)
+    command = ["cp", "-a", "--no-preserve=ownership", f"{source}/.", destination]
+    subprocess.run(command, check=True)
     if single:
         return
     for path in (destination, *destination.rglob("*")):
-        status = path.lstat()
-        mode = stat.S_IMODE(status.st_mode)
-        os.lchown(path, 999 if status.st_uid else 0, 999 if status.st_gid else 0)
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        owner = (source / path.relative_to(destination)).lstat().st_uid
+        os.lchown(path, 999 if owner else 0, 999)
         if not path.is_symlink():
             path.chmod(mode)
-
-
-def _made(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def _add_own_parts(rock: Path, image: Path) -> None:
