@@ -187,11 +187,22 @@ class Node:
         until(lambda: not running(pid), f"{daemon} ending")
 
     def end(self) -> None:
-        """Kill everything this node started."""
+        """Kill everything this node started, helpers in the daemons' groups too."""
+        until(lambda: not self._killed(), "the node's end")
+
+    def _killed(self) -> int:
+        """Kill what is there now and say how much that was: some may have been starting."""
+        found = 0
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with suppress(OSError):
                 if f"{self.home}/bin/".encode() in path.read_bytes():
-                    os.kill(int(path.parent.name), signal.SIGKILL)
+                    found += 1
+                    pid = int(path.parent.name)
+                    group = os.getpgid(pid)
+                    os.kill(pid, signal.SIGKILL)
+                    if group != os.getpgid(0):
+                        os.killpg(group, signal.SIGKILL)
+        return found
 
     def key_file(self) -> str:
         """Return client.keys."""
