@@ -81,7 +81,9 @@ class Peers:
         A unit that has two addresses is one as soon as it has answered on both.
         """
         found = self._resolved
-        return None if found is None else len({self._nodes.get(a, a) for a in found})
+        if found is None:
+            return None
+        return len({self._nodes.get(a, a) for a in found} - {self._own().node})
 
     def answers(self) -> tuple[Answer, ...]:
         """Return what was last heard of each unit."""

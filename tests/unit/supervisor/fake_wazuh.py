@@ -220,6 +220,9 @@ class Fake:
     root: Path
     places: Places
     process: subprocess.Popen[bytes] | None = None
+    node: str = "u0"
+    endpoints: str = "localhost"
+    addresses: tuple[str, ...] = ()  # what the endpoints resolve to
 
     @property
     def home(self) -> Path:
@@ -232,10 +235,12 @@ class Fake:
         tested = [name for name, value in content.items() if "test" in value]
         (self.home / "tested").write_text(" ".join(tested))
 
-    def order(self, role: str = "master", epoch: int = 1, **changes: object) -> None:
+    def order(
+        self, role: str = "master", epoch: int = 1, master: str = "", **changes: object
+    ) -> None:
         """Write the charm's files, desired.json last."""
-        configuration = CONFIGURATION.replace("NODE", "u0").replace("ROLE", role)
-        master = "u0" if role == "master" else "u1"
+        configuration = CONFIGURATION.replace("NODE", self.node).replace("ROLE", role)
+        master = self.node if role == "master" else master or "u1"
         path = self.places.orders / "files/etc/ossec.conf"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(configuration.replace("MASTER", master))
@@ -252,9 +257,9 @@ class Fake:
             "inputs": "x",
             "epoch": epoch,
             "role": role,
-            "node": "u0",
+            "node": self.node,
             "master": master,
-            "endpoints": "localhost",
+            "endpoints": self.endpoints,
             "enrolment": True,
             "high-water": 0,
             "wake": 0,
@@ -270,12 +275,17 @@ class Fake:
         """Start the supervisor on this directory."""
         places = self.places
         code = (
-            "import sys; sys.path.insert(0, sys.argv[1])\n"
+            "import socket, sys; sys.path.insert(0, sys.argv[1])\n"
             "from pathlib import Path\n"
+            "found, real = sys.argv[12].split(), socket.getaddrinfo\n"
+            "def resolve(name, *rest, **more):\n"
+            "    names = found if found and name == 'endpoints.test' else [name]\n"
+            "    return [item for n in names for item in real(n, *rest, **more)]\n"
+            "socket.getaddrinfo = resolve\n"
             "from supervisor import main, places, times\n"
             "roots = [Path(a) for a in sys.argv[2:8]]\n"
             "ports = places.Ports(*map(int, sys.argv[8:11]))\n"
-            "where = places.Places(*roots, address='127.0.0.1', ports=ports)\n"
+            "where = places.Places(*roots, address=sys.argv[11], ports=ports)\n"
             "sys.exit(main.run(where, times.REAL.scaled(10)))\n"
         )
         roots = (
@@ -289,7 +299,16 @@ class Fake:
         numbers = (places.ports.api, places.ports.peers, places.ports.health)
         with (self.root / "supervisor.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [python, "-c", code, ROOT / "rock", *map(str, roots), *map(str, numbers)],
+                [
+                    python,
+                    "-c",
+                    code,
+                    ROOT / "rock",
+                    *map(str, roots),
+                    *map(str, numbers),
+                    places.address,
+                    " ".join(self.addresses),
+                ],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
