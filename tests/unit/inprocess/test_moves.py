@@ -1,5 +1,7 @@
 """Moves of the master, scale, restarts and changes of a running cluster."""
 
+import json
+
 import pytest
 
 OPTION = "custom-config-repository"
@@ -27,6 +29,21 @@ def test_given_the_leader_lost_when_the_lease_is_over_then_one_new_master_in_epo
     assert cluster.masters() == master
     assert cluster.workload(0).role == "worker"
     assert {one.disk.keys for one in cluster.workloads()} == {cluster.workload(0).disk.keys}
+
+
+def test_given_a_new_leader_when_its_hook_publishes_then_only_a_later_hook_acts_on_it(whole):
+    cluster = whole(order=(0, 1, 2))
+    cluster.model.node_lost("wazuh-server/0")
+    published = None
+    while published is None:
+        if cluster.step() and cluster.history[-1].relation_writes:
+            published = cluster.history[-1]
+    assert cluster.databag()["epoch"] == "2"
+    box = cluster.workload(published.unit).box
+    assert json.loads(box.read("/etc/wazuh-server/desired.json"))["epoch"] == 1
+    assert cluster.until(
+        lambda: json.loads(box.read("/etc/wazuh-server/desired.json"))["epoch"] == 2, 30
+    )
 
 
 def test_given_the_leader_lost_when_a_new_master_serves_then_the_third_unit_restarts_no_daemons(
