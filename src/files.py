@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 ROOT = "/etc/wazuh-server"
+RUN = "/run/wazuh-server"
 DESIRED = f"{ROOT}/desired.json"
 APPLIED = f"{ROOT}/applied.json"
 REPOSITORY = f"{ROOT}/repository.json"
@@ -35,8 +36,10 @@ DIRECTORIES = {
     f"{ROOT}/files": 0o700,
     f"{ROOT}/peer": 0o700,
     f"{ROOT}/rsyslog": 0o700,
+    RUN: 0o755,
 }
-"""The folders made before any push, with their modes. Git's user has to pass the topmost one."""
+"""The folders made before any push, with their modes. Git's user has to pass the topmost one;
+rsyslog ends when there is no folder for its pid file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,10 +333,7 @@ def _rsyslog_service(vault: "Vault") -> dict:
     return {
         "override": "replace",
         "summary": "syslog over TLS on port 6514",
-        "command": (
-            f"/usr/sbin/rsyslogd -n -f {ROOT}/rsyslog/rsyslog.conf "
-            "-i /run/wazuh-server/rsyslogd.pid"
-        ),
+        "command": (f"/usr/sbin/rsyslogd -n -f {ROOT}/rsyslog/rsyslog.conf -i {RUN}/rsyslogd.pid"),
         "startup": "enabled",
         "environment": {"RSYSLOG_CONFIGURATION": digests.keyed(vault.digest_key, contents)},
     }

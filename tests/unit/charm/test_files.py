@@ -76,6 +76,7 @@ def test_given_gits_user_when_it_reads_its_request_then_only_the_topmost_folder_
         "/etc/wazuh-server/files": 0o700,
         "/etc/wazuh-server/peer": 0o700,
         "/etc/wazuh-server/rsyslog": 0o700,
+        "/run/wazuh-server": 0o755,
     }
 
 
