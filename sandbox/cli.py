@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 
 from sandbox import cluster, tables
 from sandbox.cluster import Model, SandboxError
@@ -31,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return given.run(given) or 0
     except (SandboxError, FileNotFoundError) as error:
-        Console(stderr=True).print(f"[red]ERROR[/red] {error}", highlight=False)
+        Console(stderr=True).print(
+            f"[red]ERROR[/red] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
         return 1
     except KeyboardInterrupt:
         return 130
@@ -57,6 +60,7 @@ def deploy(given: argparse.Namespace) -> None:
             say=_say,
             seed=given.seed,
             commit_mode=given.juju_version,
+            order=tuple(int(number) for number in given.start_order.split(",") if number),
         )
     charm = _path(given.charm)
     app = ask(
@@ -67,6 +71,7 @@ def deploy(given: argparse.Namespace) -> None:
         config=dict(_pair(pair) for pair in given.config),
         name=given.name,
         trust=given.trust,
+        order=[int(number) for number in given.order.split(",") if number],
     )
     own = ask(model, "status")["sandbox"]
     print(
@@ -385,6 +390,9 @@ def _deploying(known: Any) -> None:
     found.add_argument("-n", "--num-units", type=int, default=1)
     found.add_argument("--config", action="append", default=[], metavar="KEY=VALUE")
     found.add_argument("--trust", action="store_true")
+    found.add_argument(
+        "--order", default="", metavar="2,0,1", help="start units one after the other, like this"
+    )
     found.add_argument("--wazuh", metavar="DIR", help="run this Wazuh instead of the stand-in")
     found.add_argument(
         "--clock-factor",
@@ -397,6 +405,12 @@ def _deploying(known: Any) -> None:
     )
     found.add_argument(
         "--one-uid", action="store_true", help="do as if no sub-ids were given to you"
+    )
+    found.add_argument(
+        "--start-order",
+        default="",
+        metavar="N,N…",
+        help="have first pods start one after the other, by units' numbers",
     )
     found.add_argument("--juju-version", choices=["3.6", "4"], default="4")
     found.add_argument("--seed", type=int, default=0, help="what decides chance in the model")

@@ -75,6 +75,7 @@ def start(
     say: Callable[[str], None],
     seed: int = 0,
     commit_mode: str = "4",
+    order: tuple[int, ...] = (),
 ) -> None:
     """Start a model's server and wait until it listens."""
     _need_tools()
@@ -100,6 +101,7 @@ def start(
         wazuh=str(Path(wazuh).resolve()) if wazuh else None,
         seed=seed,
         commit_mode=commit_mode,
+        order=order,
     ).write()
     _launch(model, how, watch=watch)
 

@@ -50,6 +50,9 @@ class Runner:
         self.frozen: set[str] = set()
         self.users: dict[str, int | None] = {}
         """Application to the uid of its hooks."""
+        self.turns: dict[str, list[str]] = {}
+        """Application to units whose first pods come one after the other, each once the last
+        has run its `start`. Kubernetes makes them all at once; this shows any order."""
         self._spawned: set[asyncio.Task[None]] = set()
         self._returns: dict[str, float] = {}
         self._busy: set[str] = set()
@@ -194,9 +197,16 @@ class Runner:
                 for container in pod.containers.values():
                     self._spawn(self.node.stop(container, GRACE))
         for unit, view in wanted.items():
-            if unit not in self.node.pods and unit not in self._busy:
+            if unit not in self.node.pods and unit not in self._busy and self._has_its_turn(unit):
                 self._busy.add(unit)
                 self._spawn(self._make(view))
+
+    def _has_its_turn(self, unit: str) -> bool:
+        turns = self.turns.get(unit.partition("/")[0], [])
+        if unit in turns:
+            first, units = turns[: turns.index(unit)], self.model.world.units
+            return all(other not in units or units[other].pod.started for other in first)
+        return True
 
     def _remove(self, pod: Pod) -> None:
         unit = pod.view.unit
@@ -220,6 +230,8 @@ class Runner:
 
     async def _make(self, view: PodView) -> None:
         await asyncio.sleep(POD_START / self.settings.factor)
+        while not self._has_turn(view.unit):
+            await asyncio.sleep(0.05)
         app = view.unit.partition("/")[0]
         pod = await self.node.make_pod(view, self.users[app])
         self._busy.discard(view.unit)
@@ -228,6 +240,15 @@ class Runner:
         for name in view.containers:
             self._spawn(self._tend(pod, name, self.users[app]))
         self.wake()
+
+    def _has_turn(self, unit: str) -> bool:
+        """Say whether all that were to start before this unit are installed."""
+        app, _, number = unit.partition("/")
+        order = self.settings.order
+        if int(number) not in order:
+            return True
+        first = {f"{app}/{earlier}" for earlier in order[: order.index(int(number))]}
+        return first <= {r.unit for r in self.hooks.records if r.hook == "install"}
 
     def _current(self, pod: Pod) -> bool:
         view = self.model.pods().get(pod.view.unit)

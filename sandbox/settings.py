@@ -24,6 +24,8 @@ class Settings:
     parallel: int = 2
     seed: int = 0
     commit_mode: str = "4"
+    order: tuple[int, ...] = ()
+    """Numbers of units in the order in which their first pods start; without it all at once."""
 
     def write(self) -> None:
         """Leave the settings where `read` finds them."""
@@ -37,4 +39,5 @@ class Settings:
 
 def read(home: Path) -> Settings:
     """Return the settings of the model whose directory is `home`."""
-    return Settings(**json.loads((home / "settings.json").read_text()))
+    found = json.loads((home / "settings.json").read_text())
+    return Settings(**found | {"order": tuple(found["order"])})

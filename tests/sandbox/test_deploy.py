@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from sandbox.driver import APPLICATION, Driver
 
 
@@ -75,3 +77,18 @@ def test_given_a_model_when_it_is_destroyed_then_nothing_is_left(other: Driver) 
 
     assert other.process() is None
     assert not other.home.exists()
+
+
+@pytest.mark.parametrize("order", ["2,0,1", "1,2,0"])
+def test_given_an_order_of_starting_when_deployed_then_the_first_one_is_master(
+    other: Driver, order: str
+) -> None:
+    other.deploy(3, "--start-order", order)
+
+    other.wait_active(3)
+
+    installs = [record["unit"] for record in other.hooks() if record["hook"] == "install"]
+    assert installs == [f"{APPLICATION}/{number}" for number in order.split(",")]
+    words = {u: s["workload-status"]["message"].split()[0] for u, s in other.units().items()}
+    assert words.pop(installs[0]) == "master"
+    assert set(words.values()) == {"worker"}
