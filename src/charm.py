@@ -54,9 +54,14 @@ class WazuhOperatorCharm(ops.CharmBase):
         """Read what is, decide what is due, and do only that."""
         if self._picture.is_settled():
             return
-        vault = self._open_secrets()
-        if vault is not None:
-            published = self._publish(vault)
+        try:
+            vault = self._open_secrets()
+            published = self._publish(vault) if vault else None
+        except ops.ModelError as reason:
+            logger.warning("Juju did not take what this unit wrote as leader: %s", reason)
+            self._waiting_for = "waiting for Juju to take what this unit wrote as leader"
+            return
+        if vault:
             self._configure(vault, published)
 
     def _on_install(self, event: ops.InstallEvent) -> None:
@@ -107,7 +112,7 @@ class WazuhOperatorCharm(ops.CharmBase):
             result = senders.issue(
                 self.app,
                 self.model,
-                name=event.params["name"],
+                name=event.params.get("name", ""),
                 days=event.params.get("days", senders.DAYS),
                 request=event.params.get("signing-request", ""),
                 now=_now(),

@@ -155,9 +155,14 @@ def store(app: ops.Application, model: ops.Model, label: str, content: Content) 
     try:
         secret = model.get_secret(label=label)
     except ops.SecretNotFoundError:
-        return str(app.add_secret(content, label=label).id)
+        return _short(str(app.add_secret(content, label=label).id))
     secret.set_content(content)
-    return secret.get_info().id
+    return _short(secret.get_info().id)
+
+
+def _short(secret_id: str) -> str:
+    """Return the id as people give it to `juju show-secret`, without the model's."""
+    return "secret:" + secret_id.removeprefix("secret:").rpartition("/")[2]
 
 
 def follow(secret: ops.Secret) -> None:

@@ -56,7 +56,7 @@ def _repository_problem(picture: Picture) -> str | None:
 
 def _unit(picture: Picture, units: Callable[[], int], waiting_for: str | None) -> ops.StatusBase:
     """Tell how far this unit is."""
-    missing = _missing(picture) or waiting_for
+    missing = waiting_for or _missing(picture)
     if missing:
         return ops.WaitingStatus(missing)
     decision, report = picture.juju.peers.decision, picture.workload.report

@@ -14,6 +14,7 @@ CONTAINER = "wazuh-server"
 STATE_NOTICE = "wazuh-server.local/state"
 REPORT = "/run/wazuh-server/state.json"
 RESULT = "/var/lib/wazuh-repository/result.json"
+_LONGEST_SENTENCE = 300
 _UNREACHABLE = (ops.pebble.Error, OSError, http.client.HTTPException)
 
 
@@ -233,11 +234,11 @@ def _report(value: Mapping) -> Report:
         epoch=_whole(value.get("epoch")),
         role=_text(value.get("role")),
         phase=_text(value.get("phase")),
-        sentence=_text(value.get("sentence")) or None,
+        sentence=_sentence(value.get("sentence")),
         ready=value.get("ready") is True,
         highest_id=_whole(value.get("highest-id")),
         version=_text(value.get("version")),
-        ruleset_error=_text(ruleset.get("error")) or None if isinstance(ruleset, dict) else None,
+        ruleset_error=_sentence(ruleset.get("error")) if isinstance(ruleset, dict) else None,
     )
 
 
@@ -245,12 +246,17 @@ def _fetched(value: Mapping) -> Fetched:
     return Fetched(
         request=_text(value.get("request")),
         commit=_text(value.get("commit")) or None,
-        error=_text(value.get("error")) or None,
+        error=_sentence(value.get("error")),
     )
 
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _sentence(value: object) -> str | None:
+    """Take a text as one line of a length that a status shows."""
+    return " ".join(_text(value).split())[:_LONGEST_SENTENCE] or None
 
 
 def _whole(value: object) -> int:

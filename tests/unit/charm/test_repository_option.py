@@ -121,6 +121,37 @@ def test_given_a_worker_when_the_option_is_set_then_it_fetches_nothing(tmp_path)
     assert worker.desired["ruleset"] is None
 
 
+def test_given_a_master_that_does_not_lead_when_the_option_is_set_then_it_fetches(tmp_path):
+    unit = leader(tmp_path)
+    unit.configure(leader=False, config={"custom-config-repository": GOOD})
+
+    unit.run("config_changed")
+
+    assert unit.calls["start_services"] == 1
+    assert unit.desired["ruleset"] == {"commit": None}
+
+
+def test_given_a_leader_that_is_worker_when_the_option_is_set_then_it_leaves_rules_alone(tmp_path):
+    worker = peer_of(leader(tmp_path / "leader"), tmp_path / "worker")
+    worker.configure(leader=True, config={"custom-config-repository": GOOD})
+
+    worker.run("pebble_ready")
+
+    assert worker.desired["role"] == "worker"
+    assert worker.desired["ruleset"] is None
+    assert worker.calls["start_services"] == 0
+
+
+def test_given_an_error_of_many_lines_when_shown_then_it_is_one_short_line(master):
+    master.stop("repository")
+    master.fetched(request=_request(master), commit=None, error="cannot\n\tbe " + "x" * 5000)
+
+    master.notice("wazuh-server.local/repository")
+
+    assert master.status.message.startswith("custom-config-repository: cannot be xxx")
+    assert len(master.status.message) < 400
+
+
 def test_given_the_option_is_unset_when_the_master_runs_then_its_rules_go(master):
     master.fetched(request=_request(master), commit=COMMIT, error=None)
     master.notice("wazuh-server.local/repository")

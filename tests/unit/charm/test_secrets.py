@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from scenario import mocking
 
 from src import certificates, secrets
-from tests.unit.charm.world import leader, peer_of, shared_secrets
+from tests.unit.charm.world import Unit, leader, peer_of, shared_secrets
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -233,6 +233,25 @@ def test_given_secret_values_when_shown_then_they_are_not_in_the_text(made):
             assert value not in repr(vault)
 
 
+@pytest.mark.parametrize("tool", ["secret_add", "relation_set"])
+def test_given_juju_takes_no_write_when_the_leader_runs_then_it_waits_and_tries_again(
+    tmp_path, monkeypatch, tool
+):
+    unit = Unit(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(mocking._MockModelBackend, tool, _refused)
+        unit.run("pebble_ready")
+        assert unit.status == ops.WaitingStatus(
+            "waiting for Juju to take what this unit wrote as leader"
+        )
+        assert not unit.configured
+
+    unit.run("update_status")
+
+    assert unit.configured
+    assert unit.databag["epoch"] == "1"
+
+
 def test_given_a_revision_nobody_follows_when_juju_says_so_then_it_is_removed(tmp_path):
     unit = leader(tmp_path)
     secret = next(s for s in unit.state.secrets if s.label == "cluster-key")
@@ -274,6 +293,10 @@ def _following(old, new):
     return testing.Secret(
         old.tracked_content, latest_content=new.tracked_content, label=old.label, owner=None
     )
+
+
+def _refused(*_args, **_options):
+    raise ops.ModelError("ERROR lease not held")
 
 
 def _noting(named):

@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+import re
 
 import ops
 import pytest
@@ -45,6 +46,7 @@ def test_given_a_name_when_issued_then_key_and_certificate_are_in_a_secret_that_
     key = serialization.load_pem_private_key(secret["private-key"].encode(), None)
     assert certificate.public_key() == key.public_key()
     assert result["name"] == "web-1"
+    assert re.fullmatch(r"secret:[a-z0-9]+", result["secret"])
     assert result["command"] == f"juju show-secret --reveal {result['secret']}"
 
 
