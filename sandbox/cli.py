@@ -51,17 +51,16 @@ def deploy(given: argparse.Namespace) -> None:
     """Start the model if there is none, and add the application."""
     model = _model(given)
     if model.process() is None:
-        cluster.start(
-            model,
+        options = cluster.Options(
             factor=given.clock_factor,
             wazuh=_path(given.wazuh) if given.wazuh else None,
             watch=given.watch_arguments,
             one_uid=given.one_uid,
-            say=_say,
             seed=given.seed,
             commit_mode=given.juju_version,
             order=tuple(int(number) for number in given.start_order.split(",") if number),
         )
+        cluster.start(model, options, _say)
     charm = _path(given.charm)
     app = ask(
         model,

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
+from sandbox.cluster import SandboxError
 from sandbox.demo import steps
 from sandbox.demo.cluster import Cluster
 from sandbox.demo.defaults import DefaultPasswords
@@ -37,13 +39,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="lose the master's node once more with every delay as in reality (2 minutes longer)",
     )
+    parser.add_argument("--model", default="demo", metavar="NAME", help="the model's name")
     parser.add_argument("--keep", action="store_true", help="leave the model up afterwards")
+    parser.add_argument(
+        "--watch-arguments", action="store_true", help="record every program's arguments"
+    )
     return parser.parse_args(arguments)
 
 
-def show(driver: Driver, console: Console, *, scratch: Path) -> list[Line]:
-    """All steps, one after the other; a step that fails ends the run with its reason as a line."""
-    run = steps.Run(Cluster(driver))
+def show(run: steps.Run, console: Console, *, scratch: Path) -> list[Line]:
+    """All steps, one after the other; a step that fails is a line with its reason."""
+    driver = run.cluster.driver
     defaults = DefaultPasswords(run.cluster)
     todo: list[tuple[str, Callable[[], Line]]] = [
         ("deploying three units", lambda: steps.deploy(run)),
@@ -66,7 +72,8 @@ def show(driver: Driver, console: Console, *, scratch: Path) -> list[Line]:
             progress.console.print(f"{'✔' if line.holds else '✘'} {line.shown}: {line.measured}")
             progress.advance(task)
             if step is todo[0][1] and line.holds:
-                progress.console.print(driver.juju("status"), highlight=False, markup=False)
+                table = Text.from_ansi(driver.juju("status"))
+                progress.console.print(table, soft_wrap=True)
     return [*lines, defaults.line()]
 
 
@@ -74,9 +81,11 @@ def main() -> int:
     """Run the demo; 1 when a line did not hold."""
     options, console = parse(), Console()
     with tempfile.TemporaryDirectory(prefix="wazuh-demo-") as scratch:
-        driver = Driver("demo", options.clock_factor)
+        driver = Driver(options.model, options.clock_factor)
+        driver.destroy()
         try:
-            lines = show(driver, console, scratch=Path(scratch))
+            run = steps.Run(Cluster(driver), deploy_options(options))
+            lines = show(run, console, scratch=Path(scratch))
             notes = notes_on(driver)
         finally:
             if not options.keep:
@@ -90,9 +99,18 @@ def main() -> int:
     return 0 if report.holds else 1
 
 
+def deploy_options(options: argparse.Namespace) -> tuple[str, ...]:
+    """What `deploy` is told beside the number of units."""
+    wazuh = ("--wazuh", str(options.wazuh.absolute())) if options.wazuh else ()
+    return (*wazuh, *(("--watch-arguments",) if options.watch_arguments else ()))
+
+
 def notes_on(driver: Driver) -> tuple[str, ...]:
     """What stood in for what, said with every result."""
-    own = driver.status()["sandbox"]
+    try:
+        own = driver.status()["sandbox"]
+    except SandboxError as reason:
+        return (f"The sandbox did not come up: {reason}",)
     return (
         f"Juju is emulated; the workload is {own['workload']}; "
         f"every delay passed {own['clock-factor']:g} times as fast as in reality.",
@@ -101,8 +119,9 @@ def notes_on(driver: Driver) -> tuple[str, ...]:
 
 def in_real_time(options: argparse.Namespace, console: Console) -> Line:
     """Lose the master's node with clock factor 1: these seconds are what a user would see."""
-    driver = Driver("demo", clock_factor=1.0)
-    run = steps.Run(Cluster(driver))
+    driver = Driver(f"{options.model}-real-time", clock_factor=1.0)
+    driver.destroy()
+    run = steps.Run(Cluster(driver), deploy_options(options))
     try:
         console.print("once more with clock factor 1")
         first = steps.attempt("deploying three units", lambda: steps.deploy(run))

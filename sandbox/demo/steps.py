@@ -32,6 +32,8 @@ class Run:
     """What the steps share: the cluster and what earlier steps learnt."""
 
     cluster: Cluster
+    options: tuple[str, ...] = ()
+    """What `deploy` is told beside the number of units."""
     units: int = 3
     enrolled: dict[str, str] = dataclasses.field(default_factory=dict)
     """Agent's id → digest of the key it was given."""
@@ -70,7 +72,7 @@ class Run:
 def deploy(run: Run) -> Line:
     """Three units: one master, two workers."""
     began = time.monotonic()
-    run.cluster.driver.deploy(run.units)
+    run.cluster.driver.deploy(run.units, *run.options)
     run.cluster.wait("three units active", lambda: run.cluster.is_whole(run.units), 240)
     took = time.monotonic() - began
     roles = sorted(text.split()[0] for text in run.cluster.messages().values())
