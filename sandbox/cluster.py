@@ -1,5 +1,7 @@
 """Starting and ending a model's server: namespaces, and what must be there before."""
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -7,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,45 +67,67 @@ def models(root: Path = PROJECT / ".sandbox") -> list[Model]:
     return [Model(path.name, root) for path in found if (path / "settings.json").exists()]
 
 
-def start(
-    model: Model,
-    *,
-    factor: float,
-    wazuh: str | None,
-    watch: bool,
-    one_uid: bool = False,
-    say: Callable[[str], None],
-    seed: int = 0,
-    commit_mode: str = "4",
-    order: tuple[int, ...] = (),
-) -> None:
-    """Start a model's server and wait until it listens."""
-    _need_tools()
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a model is to run."""
+
+    factor: float = 10.0
+    wazuh: str | None = None
+    """A Wazuh installation; without it the stand-in."""
+    watch: bool = False
+    """Whether to record the arguments of every program."""
+    one_uid: bool = False
+    """Whether to do as if no sub-ids were given."""
+    seed: int = 0
+    commit_mode: str = "4"
+    order: tuple[int, ...] = ()
+
+
+def start(model: Model, options: Options, say: Callable[[str], None]) -> None:
+    """Start a model's server and wait until it listens; `say` gets what takes longer."""
+    _need_tools(watch=options.watch)
     cache = model.root / "cache"
-    if wazuh and not (Path(wazuh) / "bin/wazuh-control").exists():
-        raise SandboxError(f"{wazuh} holds no bin/wazuh-control: it is no Wazuh installation")
-    how = _ONE if one_uid else _how()
+    if options.wazuh and not (Path(options.wazuh) / "bin/wazuh-control").exists():
+        raise SandboxError(
+            f"{options.wazuh} holds no bin/wazuh-control: it is no Wazuh installation"
+        )
+    how = _ONE if options.one_uid else _how()
     if how == _ONE:
         say(ONE_UID)
     programs = building.programs(PROJECT, cache, say)
     venv = packing.environment(PROJECT, cache, say)
-    clean(model)
-    model.home.mkdir(parents=True)
-    Settings(
+    with _alone(model):
+        clean(model)
+        model.home.mkdir(parents=True)
+        _settings(model, options, programs, venv, single=how == _ONE).write()
+        _launch(model, how, watch=options.watch)
+
+
+def _settings(
+    model: Model, options: Options, programs: Path, venv: Path, *, single: bool
+) -> Settings:
+    return Settings(
         model=model.name,
         project=str(PROJECT),
         home=str(model.home),
         programs=str(programs),
         venv=str(venv),
         python=str(packing.interpreter()),
-        factor=factor,
-        single=how == _ONE,
-        wazuh=str(Path(wazuh).resolve()) if wazuh else None,
-        seed=seed,
-        commit_mode=commit_mode,
-        order=order,
-    ).write()
-    _launch(model, how, watch=watch)
+        factor=options.factor,
+        single=single,
+        wazuh=str(Path(options.wazuh).resolve()) if options.wazuh else None,
+        seed=options.seed,
+        commit_mode=options.commit_mode,
+        order=options.order,
+    )
+
+
+@contextlib.contextmanager
+def _alone(model: Model) -> Iterator[None]:
+    """Let one process at a time start a model."""
+    with (model.root / f"{model.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def end(model: Model, *, grace: float = 20.0) -> None:
@@ -174,8 +198,9 @@ def _how() -> tuple[str, ...]:
     raise SandboxError(_FORBIDDEN)
 
 
-def _need_tools() -> None:
-    missing = sorted({package for name, package in _TOOLS.items() if shutil.which(name) is None})
+def _need_tools(*, watch: bool) -> None:
+    needed = _TOOLS | ({"strace": "strace"} if watch else {})
+    missing = sorted({package for name, package in needed.items() if shutil.which(name) is None})
     if missing:
         raise SandboxError(f"please install {', '.join(missing)} (scripts/bring does)")
 

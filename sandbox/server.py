@@ -88,7 +88,7 @@ async def _answer(connection: socket.socket, known: "commands.Commands") -> None
                 return
             reply = await work
             await loop.sock_sendall(connection, json.dumps(reply).encode() + b"\n")
-        except (ConnectionError, ValueError):
+        except (ConnectionError, json.JSONDecodeError):
             return  # Who asked has gone.
 
 
