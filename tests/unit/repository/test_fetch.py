@@ -118,7 +118,7 @@ def test_given_a_missing_subdirectory_when_fetched_then_it_is_named(charm, origi
 def test_given_an_unknown_ref_when_fetched_then_it_is_named(charm, origin, url, rules):
     origin.commit({"rules/a.xml": rules})
 
-    assert charm.error(url, "mian").startswith('unknown ref "mian"')
+    assert charm.error(url, "no-such").startswith('unknown ref "no-such"')
     assert charm.error(url, "0" * 40) == "the server has no such ref"
 
 
