@@ -36,24 +36,7 @@ class Table:
 
     processes: Mapping[int, Process]
     own: int  # our pid
-
-    def tree(self) -> list[Process]:
-        """Everything of Wazuh's: its programs wherever they hang, and all our descendants."""
-        return [p for p in self.processes.values() if p.pid != self.own and self._ours(p)]
-
-    def _ours(self, process: Process) -> bool:
-        return not process.zombie and (process.inside or self._descends(process))
-
-    def _descends(self, process: Process) -> bool:
-        seen = set()
-        parent = process.parent
-        while parent and parent not in seen:
-            if parent == self.own:
-                return True
-            seen.add(parent)
-            above = self.processes.get(parent)
-            parent = above.parent if above else 0
-        return False
+    tree: Mapping[int, Process]  # Wazuh's programs wherever they hang, and all our descendants
 
     def orphans(self, children: Collection[int]) -> list[int]:
         """Name the dead that came to us as subreaper; `children` are waited for elsewhere."""
@@ -79,7 +62,25 @@ def scan(places: Places, proc: Path = Path("/proc")) -> Table:
             process = _read(entry, places)
             if process is not None:
                 found[process.pid] = process
-    return Table(found, os.getpid())
+    own = os.getpid()
+    tree = {
+        pid: process
+        for pid, process in found.items()
+        if pid != own and not process.zombie and (process.inside or _descends(process, own, found))
+    }
+    return Table(found, own, tree)
+
+
+def _descends(process: Process, own: int, found: Mapping[int, Process]) -> bool:
+    seen = set()
+    parent = process.parent
+    while parent and parent not in seen:
+        if parent == own:
+            return True
+        seen.add(parent)
+        above = found.get(parent)
+        parent = above.parent if above else 0
+    return False
 
 
 def _read(entry: Path, places: Places) -> Process | None:
@@ -144,11 +145,10 @@ def pid_file_of(places: Places, daemon: str) -> list[int]:
 
 def mains(places: Places, table: Table, daemon: str) -> set[int]:
     """Find the process that a daemon's pid file names, if it lives and is that daemon."""
-    tree = {p.pid: p for p in table.tree()}
     return {
         pid
         for pid in pid_file_of(places, daemon)
-        if pid in tree and tree[pid].name in ("", daemon)
+        if pid in table.tree and table.tree[pid].name in ("", daemon)
     }
 
 
@@ -157,7 +157,7 @@ def living(places: Places, table: Table, daemon: str) -> set[int]:
 
     Children that outlive their parent have its name; they are no daemon that works.
     """
-    named = {p.pid for p in table.tree() if p.name == daemon}
+    named = {p.pid for p in table.tree.values() if p.name == daemon}
     return named | mains(places, table, daemon)
 
 
@@ -170,9 +170,11 @@ def remains(places: Places, table: Table, daemon: str, groups: Collection[int]) 
     """Find what is left in a daemon's groups, but for groups that it shares with others."""
     mine = living(places, table, daemon)
     own = table.processes[table.own].group if table.own in table.processes else os.getpgrp()
-    shared = {p.group for p in table.tree() if p.pid not in mine and p.name not in ("", daemon)}
+    shared = {
+        p.group for p in table.tree.values() if p.pid not in mine and p.name not in ("", daemon)
+    }
     lone = set(groups) - shared - {own, 0, 1}
-    return {p.pid for p in table.tree() if p.group in lone}
+    return {p.pid for p in table.tree.values() if p.group in lone}
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.1) -> bool:

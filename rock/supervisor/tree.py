@@ -144,8 +144,7 @@ class Tree:
     def _work(self) -> None:
         while not self._stop.is_set():
             try:
-                self._look()
-                self._act()
+                self._act(self._look())
             except OSError as error:
                 _log.exception("the processes could not be brought to what is wanted")
                 self._failure = f"{error.strerror or type(error).__name__}: {error.filename}"
@@ -170,20 +169,20 @@ class Tree:
         )
         return table
 
-    def _act(self) -> None:
+    def _act(self, table: processes.Table) -> None:
         run, order = self._wanted
         if run.role is None or order is None:
-            self._withhold(run.without)
+            self._withhold(run.without, table)
             self._prepare(order)
             if self._role is not None:
-                self._keep(run.without)
+                self._keep(run.without, table)
             return
         if self._role != run.role or self._stale:
-            self._begin(run, order)
+            self._begin(run, order, table)
             return
-        self._withhold(run.without)
+        self._withhold(run.without, table)
         self._refresh(run, order)
-        self._keep(run.without)
+        self._keep(run.without, table)
 
     def _interrupted(self) -> bool:
         """Tell whether a start under way is no longer wanted."""
@@ -192,10 +191,10 @@ class Tree:
 
     # Starting -------------------------------------------------------------------------------
 
-    def _begin(self, run: Run, order: Order) -> None:
+    def _begin(self, run: Run, order: Order, table: processes.Table) -> None:
         """Start the whole tree in a role, from nothing."""
         if _front_closed(run):
-            self._withhold(run.without)
+            self._withhold(run.without, table)
             return
         if time.monotonic() < self._again:
             return
@@ -367,10 +366,12 @@ class Tree:
         binaries = self._places.home / "bin"
         return frozenset(d for d in _ALWAYS | optional if (binaries / d).exists())
 
-    def _keep(self, without: Collection[str]) -> None:
-        """Start again what is missing, each alone; a restart by Wazuh itself is waited for."""
-        table = processes.scan(self._places)
-        if any(p.name == _CONTROL for p in table.tree()):
+    def _keep(self, without: Collection[str], table: processes.Table) -> None:
+        """Start again what is missing, each alone; a restart by Wazuh itself is waited for.
+
+        A daemon that was ended since the look counts as living until the next one.
+        """
+        if any(p.name == _CONTROL for p in table.tree.values()):
             return
         for daemon in sorted(self.needed() - set(without)):
             record = self._watched.setdefault(daemon, Watched())
@@ -428,9 +429,8 @@ class Tree:
 
     # Ending ---------------------------------------------------------------------------------
 
-    def _withhold(self, names: Collection[str]) -> None:
+    def _withhold(self, names: Collection[str], table: processes.Table) -> None:
         """Stop what must not run."""
-        table = processes.scan(self._places)
         ending = [
             d
             for d in sorted(names)
@@ -476,11 +476,11 @@ class Tree:
         """End everything within 16 s: enrolment first, wazuh-db last, then by force."""
         self._complete = False
         table = processes.scan(self._places)
-        control = {p.pid for p in table.tree() if p.name == _CONTROL}
+        control = {p.pid for p in table.tree.values() if p.name == _CONTROL}
         processes.send(control, signal.SIGKILL)
         for record in self._watched.values():
             self._drop(record)
-        if not table.tree():
+        if not table.tree:
             return
         front = self._mains([API, CLUSTER])
         processes.send(front, signal.SIGTERM)
@@ -491,7 +491,7 @@ class Tree:
         rest = self._mains({*_ALWAYS, *_OPTIONAL} - {DATABASE})
         self._finish(rest | front, 5.0)
         self._finish(self._mains([DATABASE]), 2.5)
-        everything = {p.pid for p in processes.scan(self._places).tree()}
+        everything = {p.pid for p in processes.scan(self._places).tree.values()}
         processes.send(everything, signal.SIGKILL)
         self._gone(everything, 2.0)
         self._role = None
