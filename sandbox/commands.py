@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import image, network, packing
+from sandbox.containers import charm_user
 from sandbox.model import CommandError
-from sandbox.node import charm_user
+from sandbox.processes import sharing, signal_tree
 from sandbox.runner import Runner
 from sandbox.wazuh_stand_in import build as build_stand_in
 
@@ -210,7 +211,7 @@ class Commands:
             return await process.wait()
         finally:
             if process.returncode is None:
-                self._runner.node.signal_tree(process.pid, signal.SIGKILL)
+                signal_tree(process.pid, signal.SIGKILL)
 
     def _line(
         self,
@@ -249,7 +250,7 @@ class Commands:
     def _kill_daemon(self, unit: str, container: str | None, daemon: str) -> str:
         found = [
             pid
-            for pid in self._runner.node.processes(self._runner.container(unit, container))
+            for pid in sharing(self._runner.container(unit, container).pid, "pid")
             if daemon.replace("_", "-") in _names(pid)
         ]
         if not found:

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sandbox import boxes, hook_tools
+from sandbox import hook_tools
 from sandbox.model import Hook, Model
-from sandbox.node import Node, Pod
+from sandbox.node import Node
+from sandbox.pods import Pod
 
 # A hook that takes longer than this (real seconds) is killed, and so fails.
 LONGEST = 300.0
@@ -70,9 +71,8 @@ class Hooks:
         environment = hook.environment()
         context, began, clock = environment["JUJU_CONTEXT_ID"], self._model.now, time.monotonic()
         before = Counter(pod.counters.requests)
-        box = self._node.charm_box(pod, ["./dispatch"], environment, user)
         process = await asyncio.create_subprocess_exec(
-            *boxes.arguments(box),
+            *self._node.charm_command(pod, ["./dispatch"], environment, user),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -19,8 +19,9 @@ _USERS = (
     ("nobody", 65534, 65534, "/nonexistent"),
 )
 _GROUPS = {0: "root", 1: "daemon", 4: "adm", 998: "wazuh-git", 999: "wazuh", 65534: "nogroup"}
+NAME_SERVICE = "passwd: files\ngroup: files\nshadow: files\nhosts: files\n"
 _FILES = {
-    "etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files\n",
+    "etc/nsswitch.conf": NAME_SERVICE,
     "etc/host.conf": "multi on\n",
     "etc/resolv.conf": "",
     "etc/hosts": "",

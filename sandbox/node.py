@@ -3,77 +3,18 @@
 import asyncio
 import json
 import os
-import re
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from sandbox import boxes, image, network
-from sandbox.model.values import PodView, ServiceView
-from sandbox.pebble import MARK
-from sandbox.settings import CHARM_USER, Settings
+from sandbox import boxes, containers, image, network
+from sandbox.model import PodView, ServiceView
+from sandbox.pods import Container, Pod
+from sandbox.processes import signal_one
+from sandbox.settings import Settings
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_REQUEST = re.compile(r"\[pebble\] (?P<method>[A-Z]+) (?P<path>/v1/\S*) \S+ \d+ ")
-_START = re.compile(r'\[pebble\] Service "(?P<service>[^"]+)" starting: ')
-_IDENTITIES = "/charm/identities.yaml"
 _PAUSE = "echo up; exec sleep infinity"
-
-
-@dataclass(slots=True)
-class Container:
-    """A workload container. `pid` is its first process, as the cluster's namespace counts."""
-
-    name: str
-    socket: str
-    process: asyncio.subprocess.Process
-    pid: int
-    output: asyncio.Task[None]
-    ended: asyncio.Task[int]
-    killed: bool = False
-
-
-@dataclass(slots=True)
-class Counters:
-    """What happened in a pod since it was made, as Pebble's own log tells."""
-
-    requests: dict[str, int] = field(default_factory=dict)
-    """Method and path (without ids) to how often the charm or the workload asked it."""
-    starts: dict[str, int] = field(default_factory=dict)
-    """Service to how often Pebble started it."""
-
-    def read(self, line: str) -> None:
-        """Count what a line of Pebble's log tells; our own questions are left out."""
-        request = _REQUEST.search(line)
-        if request and f"{MARK}=1" not in request["path"]:
-            path = re.sub(r"/\d+", "/N", request["path"].partition("?")[0])
-            key = f"{request['method']} {path}"
-            self.requests[key] = self.requests.get(key, 0) + 1
-        start = _START.search(line)
-        if start:
-            self.starts[start["service"]] = self.starts.get(start["service"], 0) + 1
-
-
-@dataclass(slots=True)
-class Pod:
-    """A pod: its network namespace is held by `pause`."""
-
-    view: PodView
-    home: Path
-    pause: asyncio.subprocess.Process
-    containers: dict[str, Container] = field(default_factory=dict)
-    counters: Counters = field(default_factory=Counters)
-    heard: dict[str, str] = field(default_factory=dict)
-    """Container to the time of the last notice that was heard from it."""
-    leaving: bool = False
-
-    @property
-    def host(self) -> str:
-        """The pod's name: `wazuh-server-0`."""
-        return self.view.unit.replace("/", "-")
 
 
 class NotMadeError(OSError):
@@ -105,7 +46,6 @@ class Node:
         self.settings = settings
         self.pods: dict[str, Pod] = {}
         self.client: asyncio.subprocess.Process | None = None
-        self.metadata: Mapping[str, Mapping] = {}
         self._overlay = overlay
         self._published: tuple[str, str] = ("", "")
         self._devices = 0
@@ -122,7 +62,7 @@ class Node:
         await _ip([*inner, f"route add local {network.CLIENTS} dev lo"], self.client.pid)
         Path("client").mkdir(exist_ok=True)
         Path("client/hosts").touch()
-        Path("client/nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files\n")
+        Path("client/nsswitch.conf").write_text(image.NAME_SERVICE)
 
     async def make_pod(self, view: PodView, user: int | None) -> Pod:
         """Make a pod's network namespace, its charm directory and places for its containers."""
@@ -133,7 +73,8 @@ class Node:
         await run("cp", "-a", f"charms/{app}", str(home / "charm"))
         if user is not None:
             await run("chown", "-R", f"{user}:{user}", str(home / "charm"))
-        for name, content in image.account_files(single=self.settings.single, charm=user).items():
+        accounts = image.account_files(single=self.settings.single, charm=user)
+        for name, content in (accounts | {"nsswitch.conf": image.NAME_SERVICE}).items():
             (home / Path(name).name).write_text(content)
         pause = await self._pause()
         self._devices += 1
@@ -172,10 +113,12 @@ class Node:
         home = pod.home / "containers" / name
         shared = home / "shared"
         shared.mkdir(parents=True, exist_ok=True)
-        (home / "identities.yaml").write_text(_identities(user))
+        for volume in pod.view.volumes.values():
+            Path("volumes", volume).mkdir(parents=True, exist_ok=True)
+        (home / "identities.yaml").write_text(containers.identities(user))
         root = await self._fresh_root(home)
         reading, writing = os.pipe()
-        box = self._workload_box(pod, name, root, user)
+        box = containers.workload(self.settings, pod, name, root, user)
         try:
             process = await asyncio.create_subprocess_exec(
                 *boxes.arguments(box, writing),
@@ -197,7 +140,7 @@ class Node:
     async def stop(self, container: Container, grace: float) -> None:
         """SIGTERM to Pebble, which ends its services; SIGKILL after `grace` seconds."""
         if not container.killed:
-            _signal(container.pid, signal.SIGTERM)
+            signal_one(container.pid, signal.SIGTERM)
         container.killed = True
         await asyncio.wait([container.ended], timeout=grace)
         self.kill(container)
@@ -206,26 +149,7 @@ class Node:
         """SIGKILL to the first process, and so to all of the container."""
         container.killed = True
         if not container.ended.done():
-            _signal(container.pid, signal.SIGKILL)
-
-    def processes(self, container: Container) -> list[int]:
-        """Return the ids of every process in the container, as this namespace counts."""
-        return _sharing(container.pid, "pid")
-
-    def signal_pod(self, pod: Pod, number: signal.Signals) -> None:
-        """Send a signal to every process of a pod."""
-        # Twice: a process may have been started while the first ones were being stopped.
-        for pid in _sharing(pod.pause.pid, "net") + _sharing(pod.pause.pid, "net"):
-            _signal(pid, number)
-
-    def signal_tree(self, first: int, number: signal.Signals) -> None:
-        """Send a signal to a process and to all that came from it."""
-        parents = {pid: _parent(pid) for pid in _all_processes()}
-        tree = [first]
-        for pid in tree:
-            tree += [child for child, parent in parents.items() if parent == pid]
-        for pid in tree:
-            _signal(pid, number)
+            signal_one(container.pid, signal.SIGKILL)
 
     async def publish(
         self,
@@ -246,53 +170,6 @@ class Node:
             await run("nft", "-f", "-", text=rules)
         self._published = (rules, names)
 
-    def charm_box(
-        self,
-        pod: Pod,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        user: int | None,
-    ) -> boxes.Box:
-        """Return the charm container of a pod, in which `command` is to run."""
-        agent = f"/var/lib/juju/agents/unit-{pod.host}"
-        tools = f"/var/lib/juju/tools/unit-{pod.host}"
-        files = {name: f"/etc/{name}" for name in ("hosts", "passwd", "group")}
-        mounts = [
-            *(boxes.Mount(str(pod.home / name), target) for name, target in files.items()),
-            *self._python(),
-            boxes.Mount(str(Path("client/nsswitch.conf").absolute()), "/etc/nsswitch.conf"),
-            boxes.Mount(str(pod.home / "charm"), f"{agent}/charm", writable=True),
-            boxes.Mount(self.settings.venv, f"{agent}/charm/venv"),
-            boxes.Mount(str(Path("tools").absolute()), tools),
-            boxes.Mount(f"{self.settings.programs}/hook-tool", f"{tools}/hook-tool"),
-            boxes.Mount(str(Path("agent.socket").absolute()), f"{agent}/agent.socket"),
-            boxes.Mount(f"{self.settings.programs}/pebble", "/charm/bin/pebble"),
-        ]
-        mounts += [
-            boxes.Mount(
-                str(pod.home / "containers" / name / "shared"), f"/charm/containers/{name}"
-            )
-            for name in pod.containers
-        ]
-        own = {
-            "HOME": "/var/lib/juju",
-            "PATH": f"{tools}:{_PATH}",
-            "LANG": "C.UTF-8",
-            "JUJU_CHARM_DIR": f"{agent}/charm",
-            "JUJU_AGENT_SOCKET_ADDRESS": f"{agent}/agent.socket",
-            "JUJU_AGENT_SOCKET_NETWORK": "unix",
-            **_kubernetes(),
-        }
-        drop = [] if user is None else _as_user(user)
-        return boxes.Box(
-            command=[*drop, *command],
-            host=pod.host,
-            environment=own | dict(environment),
-            mounts=tuple(mounts),
-            directory=f"{agent}/charm",
-            network=pod.pause.pid,
-        )
-
     def charm_command(
         self,
         pod: Pod,
@@ -301,7 +178,7 @@ class Node:
         user: int | None,
     ) -> list[str]:
         """Return the command line that runs `command` in the charm container."""
-        return boxes.arguments(self.charm_box(pod, command, environment, user))
+        return boxes.arguments(containers.charm(self.settings, pod, command, environment, user))
 
     def client_command(self, command: Sequence[str]) -> list[str]:
         """Return the command line that runs `command` on the clients' host."""
@@ -318,7 +195,7 @@ class Node:
     def enter_command(container: Container, command: Sequence[str]) -> list[str]:
         """Return the command line that runs `command` inside a running container."""
         names = ["--mount", "--pid", "--net", "--ipc", "--uts"]
-        settings = [f"{name}={value}" for name, value in _workload_environment().items()]
+        settings = [f"{name}={value}" for name, value in containers.workload_environment().items()]
         enter = ["nsenter", f"--target={container.pid}", *names, "--"]
         return [*enter, "/usr/bin/env", "-i", "-C", "/", *settings, "TERM=xterm", *command]
 
@@ -340,82 +217,9 @@ class Node:
             await run("cp", "-a", "--reflink=auto", f"{source}/.", str(home / "upper"))
         return boxes.Overlay(source, str(home / "upper"), str(home / "work"), not self._overlay)
 
-    def _workload_box(
-        self, pod: Pod, name: str, root: boxes.Overlay, user: int | None
-    ) -> boxes.Box:
-        home = pod.home / "containers" / name
-        mounts = [
-            boxes.Mount(str(home / "shared"), "/charm/container", writable=True),
-            boxes.Mount(f"{self.settings.programs}/pebble", "/charm/bin/pebble"),
-            boxes.Mount(str(home / "identities.yaml"), _IDENTITIES),
-            boxes.Mount(str(pod.home / "hosts"), "/etc/hosts"),
-            *self._python(),
-            *self._volumes(pod, name),
-        ]
-        scale = {"WAZUH_SERVER_TIME_SCALE": f"{self.settings.factor:g}"}
-        pebble = ["/charm/bin/pebble", "run", "--create-dirs", "--hold", "--verbose"]
-        return boxes.Box(
-            command=[*pebble, "--http=:38813", *(["--identities", _IDENTITIES] if user else [])],
-            host=pod.host,
-            environment=_workload_environment() | {"JUJU_CONTAINER_NAME": name} | scale,
-            mounts=tuple(mounts),
-            root=root,
-            network=pod.pause.pid,
-            init=True,
-        )
-
-    def _volumes(self, pod: Pod, name: str) -> list[boxes.Mount]:
-        mounts = []
-        for target, storage in pod.view.mounts.get(name, {}).items():
-            volume = Path("volumes", pod.view.volumes[storage]).absolute()
-            volume.mkdir(parents=True, exist_ok=True)
-            mounts.append(boxes.Mount(str(volume), target, writable=True))
-        return mounts
-
-    def _python(self) -> list[boxes.Mount]:
-        """Return where the machine's own Python lies, unless that is /usr."""
-        prefix = str(Path(sys.base_prefix).resolve())
-        return [] if prefix.startswith("/usr") else [boxes.Mount(prefix, prefix)]
-
     def _write_hosts(self, pod: Pod) -> None:
         own = {pod.host: pod.view.address}
         _rewrite(pod.home / "hosts", network.hosts(self.settings.model, self._services, own))
-
-
-def _workload_environment() -> dict[str, str]:
-    return {
-        "HOME": "/root",
-        "PATH": _PATH,
-        "LANG": "C.UTF-8",
-        "PEBBLE": "/charm/container/pebble",
-        "PEBBLE_COPY_ONCE": "/var/lib/pebble/default",
-        "PEBBLE_SOCKET": "/charm/container/pebble.socket",
-        **_kubernetes(),
-    }
-
-
-def _kubernetes() -> dict[str, str]:
-    return {
-        "KUBERNETES_SERVICE_HOST": network.KUBERNETES,
-        "KUBERNETES_SERVICE_PORT": str(network.KUBERNETES_PORT),
-    }
-
-
-def _identities(user: int | None) -> str:
-    """Return the identity with which Juju's agent is Pebble's administrator though not root."""
-    if user is None:
-        return "identities: {}\n"
-    return f"identities:\n  juju:\n    access: admin\n    local:\n      user-id: {user}\n"
-
-
-def _as_user(user: int) -> list[str]:
-    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"]
-
-
-def charm_user(metadata: Mapping[str, object], settings: Settings) -> int | None:
-    """Return the uid of the charm's hooks: root's is None; one uid for all leaves no choice."""
-    rootless = metadata.get("charm-user") in {"non-root", "sudoer"}
-    return CHARM_USER if rootless and not settings.single else None
 
 
 def _first_process(descriptor: int) -> int:
@@ -450,42 +254,3 @@ def _rewrite(path: Path, content: str) -> None:
     with path.open("r+") as stream:
         stream.write(content)
         stream.truncate()
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
-
-
-def kill_others() -> None:
-    """SIGKILL to all processes of this namespace but ours, our parent (strace) and the first."""
-    own = {1, os.getpid(), os.getppid()}
-    for pid in _all_processes():
-        if pid not in own:
-            _signal(pid, signal.SIGKILL)
-
-
-def _all_processes() -> list[int]:
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-
-
-def _sharing(pid: int, kind: str) -> list[int]:
-    """Return the processes that are in the same namespace of this kind as `pid`."""
-    own = _namespace(pid, kind)
-    return [other for other in _all_processes() if own and _namespace(other, kind) == own]
-
-
-def _namespace(pid: int, kind: str) -> Path | None:
-    try:
-        return Path(f"/proc/{pid}/ns/{kind}").readlink()
-    except OSError:
-        return None
-
-
-def _parent(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0

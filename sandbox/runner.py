@@ -14,16 +14,19 @@ from typing import Any
 
 from sandbox.hooks import Hooks
 from sandbox.model import CommandError, Event, Model, PodView, ServiceView
-from sandbox.node import Container, Node, Pod
+from sandbox.node import Node
 from sandbox.pebble import Pebble
+from sandbox.pods import Container, Pod
+from sandbox.processes import signal_sharing, signal_tree
 from sandbox.settings import Settings
 
 # Seconds of the model's clock, as Kubernetes has them by default.
 PROBE_PERIOD = 5.0
 ALIVE_FAILURES = 3
 POD_START = 4.0
-GRACE = 30.0
 NODE_GRACE = 40.0
+# Real seconds between SIGTERM and SIGKILL.
+GRACE = 30.0
 BACK_OFF_FIRST, BACK_OFF_LAST, BACK_OFF_RESET = 10.0, 300.0, 600.0
 
 
@@ -119,16 +122,16 @@ class Runner:
         self.model.pause(unit, kubelet=agent_only)
         if not agent_only:
             self.frozen.add(unit)
-            self.node.signal_pod(pod, signal.SIGSTOP)
+            signal_sharing(pod.pause.pid, "net", signal.SIGSTOP)
             return
         for process in self.hooks.processes(unit):
-            self.node.signal_tree(process, signal.SIGSTOP)
+            signal_tree(process, signal.SIGSTOP)
 
     def thaw(self, unit: str) -> None:
         """SIGCONT to all that `freeze` stopped."""
         pod = self.pod(unit)
         self.frozen.discard(unit)
-        self.node.signal_pod(pod, signal.SIGCONT)
+        signal_sharing(pod.pause.pid, "net", signal.SIGCONT)
         self.model.unpause(unit)
         self.wake()
 

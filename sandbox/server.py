@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import boxes, commands, hook_tools, network, settings
-from sandbox.model import CommandError, Model
-from sandbox.node import Node, kill_others
-from sandbox.runner import Runner
+from sandbox.model import CommandError, Model, Timings
+from sandbox.node import Node
+from sandbox.processes import kill_others
+from sandbox.runner import GRACE, Runner
 
 _LONGEST_REQUEST = 1 << 22
 
@@ -37,7 +38,9 @@ async def serve(home: Path) -> None:
     node = Node(given, overlay=await _overlays())
     await node.start()
     mode = "3.6" if given.commit_mode == "3.6" else "4"
-    model = Model(given.seed, mode, given.model, epoch=time.time())
+    # A program takes as long to end as it takes, however fast the clock is.
+    timings = Timings(grace=GRACE * given.factor)
+    model = Model(given.seed, mode, given.model, timings=timings, epoch=time.time())
     runner = Runner(given, node, model)
     listener = _listen("server.socket")
     for number in (signal.SIGTERM, signal.SIGINT):

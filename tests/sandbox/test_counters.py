@@ -1,6 +1,6 @@
 """What Pebble's own log tells of requests and starts."""
 
-from sandbox.node import Counters
+from sandbox.pods import Counters
 
 _REQUEST = "2026-01-01T00:00:00.000Z [pebble] {} 1.2ms 200 (http+unix)"
 
