@@ -180,7 +180,7 @@ def render(spec: Spec, vault: "Vault", source: "Source | None" = None) -> Render
 def fingerprint() -> str:
     """Digest the charm's own code and templates, since another charm may render otherwise."""
     root = _charm_root()
-    paths = sorted([*(root / "src").glob("*.py"), *(root / "templates").iterdir()])
+    paths = sorted([*(root / "src").glob("*.py"), *(root / "templates").glob("*.j2")])
     return digests.plain(b"\0".join(path.read_bytes() for path in paths))
 
 
