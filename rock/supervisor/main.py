@@ -234,6 +234,7 @@ class Supervisor:
         version = self._tree.facts().version
         content = report.content(self._state, wanted, version, self._rules.report)
         content["wake"] = max(self._woken, self._notices.taken(pebble.WAKE))
+        content["fetched"] = report.fetched(self._places)
         try:
             if self._report.write(content):
                 self._notices.send(pebble.STATE)

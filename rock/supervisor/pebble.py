@@ -6,11 +6,15 @@ import http.client
 import json
 import logging
 import socket
+import subprocess
 import threading
 from pathlib import Path
 
 STATE = "wazuh-server.local/state"
 WAKE = "wazuh-server.local/wake"
+#: The uid of hooks under `charm-user: non-root` (seen on Juju 4.0).
+CHARM_USER = 170
+_PEBBLE = "/charm/bin/pebble"
 _SECONDS = 5.0
 _RETRY_SECONDS = 1.0
 _log = logging.getLogger(__name__)
@@ -28,7 +32,34 @@ class _Connection(http.client.HTTPConnection):
 
 
 def notify(path: Path, key: str) -> bool:
-    """Send one notice; False when Pebble did not take it."""
+    """Send one notice; False when Pebble did not take it.
+
+    Older Jujus hear only the notices of their own agent's user (juju commit 08a5da6e9b), which
+    for a charm that is not root is `CHARM_USER`: so that is who sends, where it may be.
+    """
+    return _as_charm(path, key) or _as_ourselves(path, key)
+
+
+def _as_charm(path: Path, key: str) -> bool:
+    try:
+        sent = subprocess.run(
+            [_PEBBLE, "notify", key],
+            user=CHARM_USER,
+            group=CHARM_USER,
+            extra_groups=[],
+            env={"PEBBLE_SOCKET": str(path)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return sent.returncode == 0
+
+
+def _as_ourselves(path: Path, key: str) -> bool:
     connection = _Connection(path)
     try:
         body = json.dumps({"action": "add", "type": "custom", "key": key})
