@@ -118,9 +118,13 @@ class Peers:
     # Asking -------------------------------------------------------------------------------
 
     def _follow_name(self) -> None:
-        while not self._stop.wait(self._times.poll):
+        while not self._stop.wait(self._pause()):
             if self._name:
                 self._resolve()
+
+    def _pause(self) -> float:
+        """Look often until the others are known, then spare the name server."""
+        return self._times.tick if self._resolved is None else self._times.resolve
 
     def _resolve(self) -> None:
         """Keep one asking thread for each address of another unit."""

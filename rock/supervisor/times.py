@@ -18,6 +18,7 @@ class Times:
 
     tick: float = 0.5  # between two steps of the state machine
     poll: float = 1.0  # between two questions to a peer
+    resolve: float = 3.0  # between two looks at who the peers are
     hearing: float = 3.5  # an answer older than this counts as none
     settle: float = 3.0  # for hearing peers once, after a start or after being cut off
     quiet: float = 3.0  # client.keys unchanged for so long: nothing is pending
@@ -33,16 +34,17 @@ class Times:
     def scaled(self, factor: float) -> Times:
         """Divide by `factor` (at least 1), keeping what a real machine needs."""
         factor = max(1.0, factor)
-        fence = self.fence / factor
+        fence = max(4.0, self.fence / factor)
         return Times(
             tick=max(0.2, self.tick / factor),
             poll=max(0.3, self.poll / factor),
+            resolve=max(0.5, self.resolve / factor),
             hearing=max(1.5, self.hearing / factor),
             settle=max(1.0, self.settle / factor),
             quiet=max(0.5, self.quiet / factor),
             release=max(2.0, self.release / factor),
-            fence=max(2.0, fence),
-            takeover=max(2.0, fence) + max(4.0, (self.takeover - self.fence) / factor),
+            fence=fence,
+            takeover=fence + max(4.0, (self.takeover - self.fence) / factor),
             patience=max(5.0, self.patience / factor),
             wake=self.wake,
             grace=max(10.0, self.grace / factor),

@@ -53,7 +53,7 @@ _OPTIONAL = {
 _CONTROL = "wazuh-control"
 _NODE = re.compile(rb"<node>[^<]*</node>")
 _START_SECONDS = 300.0
-_HOPELESS = 6
+_FAILING, _HOPELESS = 3, 6  # times in a row
 _ENVIRONMENT = ("TZ", "WAZUH_SERVER_TIME_SCALE", "http_proxy", "https_proxy", "no_proxy")
 _log = logging.getLogger(__name__)
 
@@ -112,6 +112,7 @@ class Tree:
         self._users: dict[str, users.User] = {}
         self._preset = ""  # the users' generation that the database is known to have
         self._fresh = False  # and no start has used it yet
+        self._warned = ""
 
     def start(self) -> None:
         """Begin to work; nothing is started before `want` says so."""
@@ -144,13 +145,21 @@ class Tree:
     def _work(self) -> None:
         while not self._stop.is_set():
             try:
+                if self._complete and not self._hopeless:
+                    self._failure = None
                 self._act(self._look())
             except OSError as error:
-                _log.exception("the processes could not be brought to what is wanted")
+                self._warn(f"what is wanted could not be done: {error}")
                 self._failure = f"{error.strerror or type(error).__name__}: {error.filename}"
             self._stop.wait(self._times.tick)
         self._down()
         self._look()
+
+    def _warn(self, text: str) -> None:
+        """Log what may repeat at every step once."""
+        if text != self._warned:
+            _log.warning("%s", text)
+        self._warned = text
 
     def _look(self) -> processes.Table:
         table = processes.scan(self._places)
@@ -165,9 +174,19 @@ class Tree:
                 alive.add(daemon)
         running = frozenset(alive | FRONT if self._starting else alive)
         self._facts = Facts(
-            running, self._role, self._complete, self._failure, self._version, self._hopeless
+            running,
+            self._role,
+            self._complete,
+            self._failure or self._trouble(),
+            self._version,
+            self._hopeless,
         )
         return table
+
+    def _trouble(self) -> str | None:
+        """Name a daemon that was started again and again in vain."""
+        failing = (d for d, record in self._watched.items() if record.failures >= _FAILING)
+        return next((f"{daemon} does not stay up" for daemon in failing), None)
 
     def _act(self, table: processes.Table) -> None:
         run, order = self._wanted
@@ -251,7 +270,7 @@ class Tree:
             self._set_users(order)
         except (users.UsersError, OSError) as error:
             self._again = time.monotonic() + 2.0
-            _log.warning("%s", error)
+            self._warn(str(error))
 
     def _set_users(self, order: Order) -> None:
         """Set the users while nothing serves them. Raises UsersError: then no API."""
@@ -340,21 +359,32 @@ class Tree:
 
     def _change_users(self, order: Order) -> None:
         """Set changed users: through the API where it answers, else with the API stopped."""
-        try:
-            known = users.load(self._places.orders)
-            if self._role == "master" and API in self._facts.running:
-                users.update(self._places, self._users, known)
-                self._users, self._preset = known, order.generations.get("users", "")
-                _log.info("the API's users are changed")
-                return
-        except users.UsersError as error:
-            _log.warning("%s; setting them with the API stopped", error)
         self._fresh = False
-        self._end([API, CLUSTER])
         try:
-            self._set_users(order)
+            if self._role == "master" and not self._through_api(order):
+                self._end([API, CLUSTER])
+            if self._preset != order.generations.get("users", ""):
+                self._set_users(order)
         except users.UsersError as error:
             self._applied, self._failure = None, str(error)
+            self._warn(str(error))
+
+    def _through_api(self, order: Order) -> bool:
+        """Change the users of a master that serves; False when the API has to be stopped.
+
+        A worker's own users are asked of nobody: it passes every login on to the master.
+        """
+        if API not in self._facts.running:
+            return True
+        known = users.load(self._places.orders)
+        try:
+            users.update(self._places, self._users, known)
+        except users.UsersError as error:
+            self._warn(f"{error}; setting the users with the API stopped")
+            return False
+        self._users, self._preset = known, order.generations.get("users", "")
+        _log.info("the API's users are changed")
+        return True
 
     # Keeping --------------------------------------------------------------------------------
 
@@ -418,7 +448,6 @@ class Tree:
         record.again = now + min(self._times.pause, 2.0**record.failures)
         if record.failures >= _HOPELESS and daemon in SESSIONS:
             self._hopeless = True
-            self._failure = f"{daemon} does not stay up"
         if daemon == API and not self._preset:
             return
         self._end([daemon])
@@ -445,6 +474,8 @@ class Tree:
         names = list(names)
         table = processes.scan(self._places)
         mains = {p for d in names for p in processes.mains(self._places, table, d)}
+        if self._role == "master" and processes.mains(self._places, table, ENROLMENT) & mains:
+            self._quiet()
         processes.send(mains, signal.SIGTERM)
         self._gone(mains, seconds)
         self._kill(names)

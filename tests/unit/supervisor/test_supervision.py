@@ -52,6 +52,11 @@ def test_given_a_daemon_that_ends_with_0_when_it_is_gone_then_it_is_started_agai
 
     fake.until(lambda: fake.state()["phase"] == "serving")
     fake.until(lambda: starts() >= 3)
+    fake.until(lambda: fake.state()["sentence"] == "wazuh-monitord does not stay up", 120)
+    before = fake.alive()
+    fake.behave()
+    fake.until(fake.serving, 120)
+    assert _others(fake.alive(), "wazuh-monitord") == _others(before, "wazuh-monitord")
     assert fake.stop() < DOWN_SECONDS
 
 
@@ -160,6 +165,26 @@ def test_given_a_change_of_authds_part_when_ordered_then_authd_alone_is_restarte
     fake.until(lambda: fake.alive().get("wazuh-authd") not in (None, before["wazuh-authd"]))
     fake.until(fake.serving)
     assert _others(fake.alive(), "wazuh-authd") == _others(before, "wazuh-authd")
+
+
+def test_given_users_that_change_when_the_api_does_not_answer_then_it_is_stopped_for_it(
+    fake: Fake,
+):
+    fake.order()
+    fake.start()
+    fake.until(fake.serving)
+    before = fake.alive()
+    changed = {"wazuh": {"password": "Other-1"}, "wazuh-wui": {"password": "Other-2"}}
+    fake.order()
+    (fake.places.orders / "users.json").write_text(json.dumps(changed))
+    desired = fake.places.orders / "desired.json"
+    content = json.loads(desired.read_text()) | {"generations": {"users": "2"}}
+    desired.write_text(json.dumps(content))
+    fake.until(lambda: "Other-1" in (fake.home / "rbac.json").read_text())
+    fake.until(fake.serving)
+    after = fake.alive()
+    assert after["wazuh-apid"] != before["wazuh-apid"]
+    assert after["wazuh-remoted"] == before["wazuh-remoted"]
 
 
 def test_given_the_same_order_when_pushed_again_then_nothing_is_restarted(fake: Fake):

@@ -1,0 +1,79 @@
+"""What the keeper of the processes decides without any process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from supervisor import desired, tree
+from supervisor.machine import FRONT, Run
+from supervisor.places import Places
+from supervisor.times import REAL
+
+from tests.unit.supervisor.fake_wazuh import Fake
+
+
+def test_given_keys_that_are_still_written_when_authd_is_to_end_then_quiet_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    stamps = iter([(1, n, n) for n in range(6)])
+    seen = []
+
+    def stamp(_places: Places) -> tuple[int, int, int]:
+        seen.append(next(stamps, (1, 5, 5)))
+        return seen[-1]
+
+    monkeypatch.setattr(tree, "stamp", stamp)
+    monkeypatch.setattr(tree, "database_answers", lambda _home, _seconds: True)
+    tree.Tree(Places(home=tmp_path), REAL.scaled(10))._quiet()
+    assert len(seen) > 6, "what authd acknowledged is written before it ends"
+
+
+def test_given_a_master_heard_of_from_a_peer_when_installed_then_only_node_differs(fake: Fake):
+    fake.order("worker", epoch=2)
+    order = desired.read(fake.places.orders)
+    rendered = order.files["etc/ossec.conf"].content
+    assert tree.contents(Run("worker", "u1"), order)["etc/ossec.conf"] == rendered
+    other = tree.contents(Run("worker", "u2"), order)["etc/ossec.conf"]
+    assert other == rendered.replace(b"u1.endpoints.test", b"u2.localhost")
+
+
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        ("<auth>\n<disabled>no</disabled>\n</auth>", True),
+        ("<auth>\n<disabled>yes</disabled>\n</auth>", False),
+        ("<ossec_config/>", False),
+    ],
+)
+def test_given_a_configuration_when_read_then_authd_is_needed_as_wazuh_control_starts_it(
+    fake: Fake, text, there
+):
+    (fake.home / "etc/ossec.conf").write_text(text)
+    needed = tree.Tree(fake.places, REAL).needed()
+    assert ("wazuh-authd" in needed) is there
+    assert "wazuh-remoted" in needed
+    assert "wazuh-integratord" not in needed
+
+
+def test_given_a_daemon_that_is_not_installed_when_read_then_it_is_not_needed(fake: Fake):
+    (fake.home / "bin/wazuh-monitord").unlink()
+    assert "wazuh-monitord" not in tree.Tree(fake.places, REAL).needed()
+
+
+def test_given_keys_of_a_former_master_when_put_aside_twice_then_the_first_are_kept(fake: Fake):
+    fake.places.own.mkdir(parents=True)
+    fake.places.client_keys.write_text("001 a any b\n")
+    tree.keepsake(fake.places, 4)
+    fake.places.client_keys.write_text("002 c any d\n")
+    tree.keepsake(fake.places, 4)
+    assert (fake.places.own / "client.keys.4").read_text() == "001 a any b\n"
+
+
+def test_given_a_closed_front_when_a_master_is_to_start_then_nothing_is_started(fake: Fake):
+    fake.order()
+    kept = tree.Tree(fake.places, REAL.scaled(10))
+    kept.want(Run("master", "u0", FRONT), desired.read(fake.places.orders))
+    kept._act(kept._look())
+    assert kept.facts().role is None
+    assert not (fake.home / "logs/started").exists()
