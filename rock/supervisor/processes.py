@@ -15,6 +15,7 @@ from pathlib import Path
 from .places import Places
 
 _PR_SET_CHILD_SUBREAPER = 36
+_MOURNING_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
 
@@ -38,13 +39,9 @@ class Table:
     own: int  # our pid
     tree: Mapping[int, Process]  # Wazuh's programs wherever they hang, and all our descendants
 
-    def orphans(self, children: Collection[int]) -> list[int]:
-        """Name the dead that came to us as subreaper; `children` are waited for elsewhere."""
-        return [
-            p.pid
-            for p in self.processes.values()
-            if p.zombie and p.parent == self.own and p.pid not in children
-        ]
+    def dead(self) -> set[int]:
+        """Name our children that have ended and that nobody has waited for."""
+        return {p.pid for p in self.processes.values() if p.zombie and p.parent == self.own}
 
 
 def become_subreaper() -> None:
@@ -119,11 +116,23 @@ def _daemon(word: str) -> str:
     return Path(word.removesuffix(" (deleted)")).name.removesuffix(".py").replace("_", "-")
 
 
-def reap(table: Table, children: Collection[int]) -> None:
-    """Bury the orphans that came to us."""
-    for pid in table.orphans(children):
-        with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
+class Graveyard:
+    """Buries the orphans that came to us as subreaper.
+
+    Whoever starts a child waits for it at once: what stays dead for a while is no such child.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[int, float] = {}
+
+    def tend(self, table: Table, kept: Collection[int], now: float) -> None:
+        """Look at the dead, `kept` ones aside; bury those that nobody asks for."""
+        dead = table.dead() - set(kept)
+        self._since = {pid: self._since.get(pid, now) for pid in dead}
+        for pid, since in self._since.items():
+            if now - since >= _MOURNING_SECONDS:
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
 
 
 def send(pids: Iterable[int], number: signal.Signals) -> None:

@@ -112,6 +112,7 @@ class Tree:
         self._users: dict[str, users.User] = {}
         self._preset = ""  # the users' generation that the database is known to have
         self._fresh = False  # and no start has used it yet
+        self._graveyard = processes.Graveyard()
         self._warned = ""
 
     def start(self) -> None:
@@ -163,7 +164,7 @@ class Tree:
 
     def _look(self) -> processes.Table:
         table = processes.scan(self._places)
-        processes.reap(table, self._children)
+        self._graveyard.tend(table, self._children, time.monotonic())
         alive = set()
         for daemon in (*_ALWAYS, *_OPTIONAL):
             record = self._watched.setdefault(daemon, Watched())
@@ -485,7 +486,6 @@ class Tree:
 
     def _alive(self, pids: Collection[int]) -> bool:
         table = processes.scan(self._places)
-        processes.reap(table, self._children)
         return any(pid in table.processes and not table.processes[pid].zombie for pid in pids)
 
     def _kill(self, names: Collection[str]) -> None:
