@@ -109,6 +109,15 @@ def test_given_a_first_configuration_when_done_then_wazuh_is_started_once(tmp_pa
     assert replans == 1
 
 
+def test_given_a_configuration_when_brought_then_no_hook_waits_for_a_service(tmp_path):
+    unit = Unit(tmp_path, config={"custom-config-repository": "git+https://x.org/y"})
+
+    unit.run("pebble_ready")
+
+    assert unit.timeouts["replan_services"] == 0
+    assert unit.timeouts["start_services"] == 0
+
+
 def test_given_a_unit_that_serves_when_others_are_added_then_nothing_is_pushed_there(worker):
     for planned in (4, 5, 6):
         worker.configure(planned_units=planned)

@@ -82,17 +82,19 @@ def _check_consistency(unit):
     assert unit.container.service_statuses["wazuh"] == ops.pebble.ServiceStatus.ACTIVE
 
 
-def _requests_of(scene, folder):
-    unit = SCENES[scene](folder)
+def _whole(scene, folder):
+    """Make the scene, and play it once undisturbed: the scene, its requests and its outcome."""
+    before = scene(folder / "before")
+    unit = before.copy(folder / "whole")
     unit.run("config_changed")
-    return unit.requests, _outcome(unit)
+    return before, unit.requests, _outcome(unit)
 
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_given_a_hook_killed_at_any_request_when_run_again_then_all_is_in_order(tmp_path, scene):
-    count, wanted = _requests_of(scene, tmp_path / "whole")
+    before, count, wanted = _whole(SCENES[scene], tmp_path)
     for step in range(1, count + 1):
-        unit = SCENES[scene](tmp_path / str(step))
+        unit = before.copy(tmp_path / str(step))
         assert unit.kill(step)
 
         unit.run("config_changed")
@@ -104,10 +106,9 @@ def test_given_a_hook_killed_at_any_request_when_run_again_then_all_is_in_order(
 
 
 def test_given_a_change_killed_midway_when_it_is_taken_back_then_the_old_state_is_whole(tmp_path):
-    whole = _password(tmp_path / "whole")
-    whole.run("config_changed")
-    for step in range(1, whole.requests + 1):
-        unit = _password(tmp_path / str(step))
+    scene, count, _ = _whole(_password, tmp_path)
+    for step in range(1, count + 1):
+        unit = scene.copy(tmp_path / str(step))
         before = unit.desired
         assert unit.kill(step)
         unit.configure(config={})
@@ -139,9 +140,9 @@ def test_given_a_hook_killed_after_its_last_request_when_juju_forgets_it_then_it
 def test_given_pebble_refuses_at_any_request_when_it_answers_again_then_all_is_in_order(
     tmp_path, scene, error
 ):
-    count, wanted = _requests_of(scene, tmp_path / "whole")
+    before, count, wanted = _whole(SCENES[scene], tmp_path)
     for step in range(1, count + 1):
-        unit = SCENES[scene](tmp_path / str(step))
+        unit = before.copy(tmp_path / str(step))
         unit.fault = _refuse_at(step, ERRORS[error])
 
         unit.run("config_changed")

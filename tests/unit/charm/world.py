@@ -6,6 +6,7 @@ and peers see the application's secrets as somebody else's.
 
 import collections
 import contextlib
+import copy
 import dataclasses
 import functools
 import json
@@ -99,7 +100,19 @@ class Unit:
         self.tools: collections.Counter[str] = collections.Counter()
         self.pushes: list[tuple[str, dict[str, Any]]] = []
         self.fault: Callable[[int, str], None] | None = None
+        self.timeouts: dict[str, float | None] = {}
         self.left: testing.Container | None = None
+
+    def copy(self, folder: Path) -> "Unit":
+        """Make another unit that stands exactly here; layers and files are its own."""
+        shutil.copytree(self.folder, folder)
+        twin = object.__new__(Unit)
+        twin.__dict__.update(self.__dict__)
+        twin.folder = folder
+        twin.calls, twin.tools, twin.pushes = type(self.calls)(), type(self.tools)(), []
+        container = copy.deepcopy(dataclasses.replace(self.container, mounts={}))
+        twin.configure(containers={dataclasses.replace(container, mounts=_mounts(folder))})
+        return twin
 
     # What a hook does
 
@@ -373,6 +386,7 @@ def _counting(unit: Unit, name: str, original: Callable[..., Any]) -> Callable[.
     def call(self: Any, *args: Any, **options: Any) -> Any:
         unit.calls[name] += 1
         unit.left = self._container
+        unit.timeouts[name] = options.get("timeout")
         if unit.fault:
             unit.fault(sum(unit.calls.values()), name)
         if name == "push":
