@@ -142,6 +142,8 @@ def test_given_the_workload_container_restarts_when_pebble_is_ready_then_all_is_
 
     assert master.files() == before
     assert master.calls["replan_services"] == 1
+    assert master.tools["relation_set"] == 0
+    assert master.tools["secret_set"] == 0
 
 
 def test_given_another_charm_when_it_renders_the_same_then_only_its_memory_is_written(
