@@ -174,10 +174,8 @@ class WazuhOperatorCharm(ops.CharmBase):
         told = decision or peers.decision
         if told is None:
             return None
-        databag = relation.data[self.app]
-        news = state.dump_peers(told, vault.digest).items() - databag.items()
-        if news:
-            databag.update(news)
+        # ops writes in one call what differs, and nothing when nothing does.
+        relation.data[self.app].update(state.dump_peers(told, vault.digest))
         if decision:
             logger.info("epoch %s: %s is to be master", decision.epoch, decision.master)
         return decision
