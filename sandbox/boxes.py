@@ -58,6 +58,8 @@ def arguments(box: Box, info: int | None = None) -> list[str]:
     line += [program(), "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
     line += ["--hostname", box.host, "--die-with-parent", *_root(box.root)]
     line += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/tmp"]
+    # As a container has it: without shared memory Python makes no pools of processes.
+    line += ["--perms", "1777", "--tmpfs", "/dev/shm"]
     line += ["--tmpfs", "/run"]
     line += _parents(mount.target for mount in box.mounts)
     for mount in (*_machine(), *box.mounts):
