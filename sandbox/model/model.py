@@ -399,11 +399,11 @@ class Model:
 
     def check_failed(self, unit: str, container: str, check: str) -> None:
         """Have a check reach its threshold."""
-        pods.check(self.world.unit(unit), container, check, failed=True)
+        pods.check(self.world, self.world.unit(unit), container, check, failed=True)
 
     def check_recovered(self, unit: str, container: str, check: str) -> None:
         """Have a failed check succeed."""
-        pods.check(self.world.unit(unit), container, check, failed=False)
+        pods.check(self.world, self.world.unit(unit), container, check, failed=False)
 
     def _container(self, unit: Unit, name: str) -> None:
         if name not in unit.pod.containers:

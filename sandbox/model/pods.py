@@ -184,19 +184,24 @@ def pebble_found(world: World, name: str, uid: int, container: str, boot: int) -
     unit = world.units.get(name)
     if unit is None or unit.pod.uid != uid or unit.pod.containers[container].boot != boot:
         return
-    queue(unit, HookSpec("pebble-ready", container=container))
+    queue(world, unit, HookSpec("pebble-ready", container=container))
 
 
-def queue(unit: Unit, spec: HookSpec) -> None:
-    """Put an event of a workload in line, once (R: coalescing)."""
-    if spec not in unit.workload_events:
+def queue(world: World, unit: Unit, spec: HookSpec) -> None:
+    """Put an event of a workload in line, once (R: coalescing).
+
+    A hook that runs already may have looked before this happened: Juju waits for its end and
+    asks for what came after it (uniter's pebblenotices.go), so another one follows.
+    """
+    running = unit.in_flight is not None and world.hooks[unit.in_flight].spec == spec
+    if unit.workload_events.count(spec) <= int(running):
         unit.workload_events.append(spec)
 
 
 def notice(world: World, unit: Unit, container: str, given: Notice) -> None:
     """Record a custom notice; the same key fires again each time."""
     unit.pod.containers[container].notices[given.key] = given
-    queue(unit, _notice_spec(container, given))
+    queue(world, unit, _notice_spec(container, given))
     world.note(unit.name, f"notice {given.key}", "DEBUG")
 
 
@@ -210,7 +215,7 @@ def _notice_spec(container: str, given: Notice) -> HookSpec:
     )
 
 
-def check(unit: Unit, container: str, name: str, *, failed: bool) -> None:
+def check(world: World, unit: Unit, container: str, name: str, *, failed: bool) -> None:
     """Record that a check reached its threshold, or recovered."""
     spec = HookSpec(
         "pebble-check-failed" if failed else "pebble-check-recovered",
@@ -220,7 +225,7 @@ def check(unit: Unit, container: str, name: str, *, failed: bool) -> None:
     found = unit.pod.containers[container]
     if spec not in found.replay:
         found.replay.append(spec)
-    queue(unit, spec)
+    queue(world, unit, spec)
 
 
 def ready(unit: Unit) -> bool:

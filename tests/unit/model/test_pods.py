@@ -91,6 +91,18 @@ def test_seen_given_the_same_notice_key_again_when_it_occurs_then_it_fires_again
         assert hooks(driver.drain()) == ["box-pebble-custom-notice"]
 
 
+def test_seen_given_a_notice_again_while_its_hook_runs_when_that_ends_then_it_fires_once_more(
+    settled, hooks
+):
+    driver = settled(1)
+    driver.model.notice("app/0", "box", "example.com/key", notice_id="17")
+    hook = driver.until("app/0", "box-pebble-custom-notice")
+    for _ in range(2):
+        driver.model.notice("app/0", "box", "example.com/key", notice_id="17")
+    driver.model.finish(hook, ok=True)
+    assert hooks(driver.drain()) == ["box-pebble-custom-notice"]
+
+
 def test_r30_given_a_scale_down_when_units_go_then_the_highest_numbers_even_the_leader(driver):
     three = driver("4", 3)
     three.start(2, 0, 1)
