@@ -85,6 +85,8 @@ FOLDERS = (
 )
 OWNED_BY_WAZUH = ("api/configuration", "backup", "etc", "logs", "queue", "stats", "tmp", "var")
 """Below these the daemons that are not root must be able to write."""
+CLOSED_TO_OTHERS = ("api", "bin", "framework", "lib", "ruleset")
+"""What only root and its group may read (src/init/inst-functions.sh, src/Makefile)."""
 
 PROGRAM = """#!/bin/sh
 # {name} of the Wazuh stand-in.
@@ -224,6 +226,7 @@ def _lay_certificate(destination: Path) -> None:
 
 
 def _set_modes(destination: Path, owner: "tuple[int, int] | None") -> None:
+    _close(destination)
     for top in OWNED_BY_WAZUH:
         for folder, _, files in os.walk(destination / top):
             Path(folder).chmod(0o770)
@@ -235,8 +238,18 @@ def _set_modes(destination: Path, owner: "tuple[int, int] | None") -> None:
         _set_owners(destination, owner)
 
 
+def _close(destination: Path) -> None:
+    destination.chmod(0o750)
+    for top in CLOSED_TO_OTHERS:
+        for folder, _, files in os.walk(destination / top):
+            for path in (Path(folder), *(Path(folder, name) for name in files)):
+                if not path.is_symlink():
+                    path.chmod(path.stat().st_mode & 0o770)
+
+
 def _set_owners(destination: Path, owner: "tuple[int, int]") -> None:
     user, group = owner
+    os.chown(destination, 0, group)
     for folder, folders, files in os.walk(destination):
         for name in (*folders, *files):
             os.chown(Path(folder, name), 0, group, follow_symlinks=False)

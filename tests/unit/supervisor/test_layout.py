@@ -64,6 +64,31 @@ def test_given_a_laid_out_image_when_laid_out_again_then_nothing_changes(root: P
     assert tree() == before
 
 
+def test_given_modes_as_wazuh_sets_them_when_laid_out_then_others_may_run_its_python_alone(
+    root: Path,
+):
+    home = root / "var/ossec"
+    for name in ("framework/python/bin", "framework/scripts", "lib"):
+        (home / name).mkdir(parents=True, exist_ok=True)
+    opened = ("framework/python/bin/python3", "lib/libpython3.10.so.1.0")
+    closed = ("framework/scripts/wazuh_clusterd.py", "bin/wazuh-control")
+    for name in (*opened, *closed):
+        (home / name).touch()
+    for path in (home, *home.rglob("*")):
+        path.chmod(0o750)
+
+    _lay_out(root)
+
+    def others(name: str) -> int:
+        return (home / name).stat().st_mode & 0o007
+
+    assert [others(name) for name in opened] == [0o5, 0o5]
+    assert [others(name) for name in closed] == [0, 0]
+    ways = (".", "framework", "framework/python", "framework/python/bin", "lib")
+    assert all(others(name) & 0o1 for name in ways)
+    assert others("bin") == others("framework/scripts") == 0
+
+
 def test_given_no_installation_when_laid_out_then_it_says_so(tmp_path: Path):
     result = subprocess.run(
         [ROOT / "rock/lay-out", tmp_path], capture_output=True, text=True, check=False
