@@ -29,3 +29,9 @@ def test_given_watched_arguments_when_a_secret_is_planted_then_the_record_shows_
     other.exec(UNIT, ["true", password])
 
     other.wait("the record", lambda: password in record.read_text(errors="replace"), 30)
+
+
+def test_given_a_container_when_anybody_shares_memory_then_he_may(cluster: Driver) -> None:
+    mode = cluster.exec(UNIT, ["stat", "-c", "%a", "/dev/shm"])
+
+    assert mode.strip() == "1777"
