@@ -70,7 +70,6 @@ def deploy(given: argparse.Namespace) -> None:
         config=dict(_pair(pair) for pair in given.config),
         name=given.name,
         trust=given.trust,
-        order=[int(number) for number in given.order.split(",") if number],
     )
     own = ask(model, "status")["sandbox"]
     print(
@@ -389,9 +388,6 @@ def _deploying(known: Any) -> None:
     found.add_argument("-n", "--num-units", type=int, default=1)
     found.add_argument("--config", action="append", default=[], metavar="KEY=VALUE")
     found.add_argument("--trust", action="store_true")
-    found.add_argument(
-        "--order", default="", metavar="2,0,1", help="start units one after the other, like this"
-    )
     found.add_argument("--wazuh", metavar="DIR", help="run this Wazuh instead of the stand-in")
     found.add_argument(
         "--clock-factor",

@@ -41,13 +41,7 @@ class Commands:
     # -- operators' commands -------------------------------------------------------------------
 
     async def do_deploy(
-        self,
-        charm: str,
-        units: int,
-        config: dict[str, str],
-        name: str | None,
-        trust: bool,
-        order: list[int],
+        self, charm: str, units: int, config: dict[str, str], name: str | None, trust: bool
     ) -> str:
         """Pack the charm, lay out the image, and add the application."""
         metadata = packing.metadata(Path(charm))
@@ -58,7 +52,6 @@ class Commands:
         if not Path("image").exists():
             await asyncio.to_thread(self._lay_out_image)
         self._runner.users[app] = charm_user(metadata, self._runner.settings)
-        self._runner.turns[app] = [f"{app}/{number}" for number in order]
         return self._model.add_application(
             metadata, units=units, config=config, name=name, trust=trust
         )

@@ -53,9 +53,6 @@ class Runner:
         self.frozen: set[str] = set()
         self.users: dict[str, int | None] = {}
         """Application to the uid of its hooks."""
-        self.turns: dict[str, list[str]] = {}
-        """Application to units whose first pods come one after the other, each once the last
-        has run its `start`. Kubernetes makes them all at once; this shows any order."""
         self._spawned: set[asyncio.Task[None]] = set()
         self._returns: dict[str, float] = {}
         self._busy: set[str] = set()
@@ -200,16 +197,9 @@ class Runner:
                 for container in pod.containers.values():
                     self._spawn(self.node.stop(container, GRACE))
         for unit, view in wanted.items():
-            if unit not in self.node.pods and unit not in self._busy and self._has_its_turn(unit):
+            if unit not in self.node.pods and unit not in self._busy:
                 self._busy.add(unit)
                 self._spawn(self._make(view))
-
-    def _has_its_turn(self, unit: str) -> bool:
-        turns = self.turns.get(unit.partition("/")[0], [])
-        if unit in turns:
-            first, units = turns[: turns.index(unit)], self.model.world.units
-            return all(other not in units or units[other].pod.started for other in first)
-        return True
 
     def _remove(self, pod: Pod) -> None:
         unit = pod.view.unit

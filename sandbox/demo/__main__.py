@@ -81,7 +81,7 @@ def main() -> int:
     """Run the demo; 1 when a line did not hold."""
     options, console = parse(), Console()
     with tempfile.TemporaryDirectory(prefix="wazuh-demo-") as scratch:
-        driver = Driver(options.model, options.clock_factor)
+        driver = Driver(options.model, options.clock_factor, wazuh=options.wazuh)
         driver.destroy()
         try:
             run = steps.Run(Cluster(driver), deploy_options(options))
@@ -101,8 +101,7 @@ def main() -> int:
 
 def deploy_options(options: argparse.Namespace) -> tuple[str, ...]:
     """What `deploy` is told beside the number of units."""
-    wazuh = ("--wazuh", str(options.wazuh.absolute())) if options.wazuh else ()
-    return (*wazuh, *(("--watch-arguments",) if options.watch_arguments else ()))
+    return ("--watch-arguments",) if options.watch_arguments else ()
 
 
 def notes_on(driver: Driver) -> tuple[str, ...]:
@@ -119,7 +118,7 @@ def notes_on(driver: Driver) -> tuple[str, ...]:
 
 def in_real_time(options: argparse.Namespace, console: Console) -> Line:
     """Lose the master's node with clock factor 1: these seconds are what a user would see."""
-    driver = Driver(f"{options.model}-real-time", clock_factor=1.0)
+    driver = Driver(f"{options.model}-real-time", clock_factor=1.0, wazuh=options.wazuh)
     driver.destroy()
     run = steps.Run(Cluster(driver), deploy_options(options))
     try:

@@ -10,7 +10,7 @@ from sandbox.driver import Driver
 def test_given_three_units_when_they_start_in_an_order_then_the_first_is_master(
     fresh: Driver, order: str
 ) -> None:
-    fresh.deploy(3, "--order", order)
+    fresh.deploy(3, "--start-order", order)
     cluster = Cluster(fresh)
 
     cluster.wait("three units active", lambda: cluster.is_whole(3), 240)
