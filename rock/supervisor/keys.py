@@ -14,6 +14,7 @@ from pathlib import Path
 from . import files
 from .machine import Keys
 
+_GAP = f" !reserved any {'0' * 64}"
 _REMOVED = ("!", "#")
 _LIMIT = 64 * 1024 * 1024
 
@@ -26,6 +27,11 @@ class Line:
     name: str
     removed: bool
     text: str
+
+    @property
+    def gap(self) -> bool:
+        """Only keeps an id from being given; an agent may be called `reserved` too."""
+        return self.removed and self.text.endswith(_GAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +81,10 @@ def summary(text: str) -> Keys:
 
 
 def merge(texts: Sequence[str]) -> Merged:
-    """Unite by id. The removal of an agent wins; of two agents with one id, the first's.
+    """Unite by id. A removal wins; of two agents in use with one id, the first's line.
 
-    Only such a conflict makes the order count.
+    Only such a conflict makes the order count. Two agents come to one id only where a master
+    gave ids that nobody heard of and no gap was left for them.
     """
     by_id: dict[int, list[Line]] = {}
     for text in texts:
@@ -93,23 +100,29 @@ def merge(texts: Sequence[str]) -> Merged:
 
 
 def _choose(lines: Sequence[Line]) -> tuple[Line, list[str]]:
-    """Pick one id's line; also name the agents in use that lose it."""
-    removed = {line.name for line in lines if line.removed}
-    active = [line for line in lines if not line.removed and line.name not in removed]
-    if not active:
-        return min((line for line in lines if line.removed), key=lambda line: line.text), []
-    texts = dict.fromkeys(line.text for line in active)
-    names = {line.text: line.name for line in active}
-    return active[0], [names[text] for text in list(texts)[1:]]
+    """Pick one id's line; also name the agents in use that lose it.
+
+    A gap's line gives way to any other: it only keeps an id from being given.
+    """
+    active = {line.text: line for line in lines if not line.removed}
+    gone = [line for line in lines if line.removed and not line.gap]
+    if gone:
+        kept = min(gone, key=lambda line: line.text)
+        removed = {line.name for line in gone}
+        return kept, [line.name for line in active.values() if line.name not in removed]
+    if active:
+        kept, *others = active.values()
+        return kept, [line.name for line in others]
+    return min(lines, key=lambda line: line.text), []
 
 
-def reserve(text: str, number: int, key: str) -> str:
+def reserve(text: str, number: int) -> str:
     """Leave a gap: authd goes on above `number`, and no agent shows for it.
 
     Only with `<purge>no`, which keeps removed agents' lines.
     """
     end = "" if not text or text.endswith("\n") else "\n"
-    return f"{text}{end}{number:03d} !reserved any {key}\n"
+    return f"{text}{end}{number:03d}{_GAP}\n"
 
 
 def load(path: Path) -> str:

@@ -396,7 +396,8 @@ def _claim(state: State, look: Look) -> tuple[State, list[Action]]:
     state = _enter(state, "gathering", "merging the agents' keys", look.now)
     if seen.running & WRITERS:
         return state, hold
-    reserve = None if ordered or not found else found + GAP
+    missed = not ordered and (found or state.memory.serving.epoch)
+    reserve = found + GAP if missed else None
     return state, [*hold, Merge(state.attempt, reserve)]
 
 

@@ -200,7 +200,7 @@ class Supervisor:
             _log.warning("merging keys: %s", line)
         text = merged.text
         if action.reserve is not None:
-            text = keys.reserve(text, action.reserve, secrets.token_hex(32))
+            text = keys.reserve(text, action.reserve)
         if text != own:
             keys.store(self._places.client_keys, text)
         self._read_keys(time.monotonic())

@@ -68,17 +68,17 @@ def test_given_one_id_of_two_agents_when_merged_then_the_first_wins_and_it_is_re
 
 
 def test_given_a_gap_where_an_agent_is_meanwhile_when_merged_then_the_agent_is_kept():
-    gap, agent = _file(f"1063 !reserved any {_KEY}"), _file(f"1063 db any {_KEY}")
+    gap, agent = keys.reserve("", 1063), _file(f"1063 db any {_KEY}")
     for order in ([gap, agent], [agent, gap]):
         assert keys.merge(order).text == agent
         assert keys.merge(order).conflicts == ()
 
 
 def test_given_keys_when_an_id_is_reserved_then_no_agent_shows_and_ids_go_on_above():
-    text = keys.reserve(f"001 web any {_KEY}", 1001, _KEY)
-    assert text == _file(f"001 web any {_KEY}", f"1001 !reserved any {_KEY}")
+    text = keys.reserve(f"001 web any {_KEY}", 1001)
+    assert text == _file(f"001 web any {_KEY}", f"1001 !reserved any {'0' * 64}")
     assert (keys.summary(text).agents, keys.summary(text).highest) == (1, 1001)
-    assert keys.reserve("", 7, _KEY) == f"007 !reserved any {_KEY}\n"
+    assert keys.reserve("", 7) == f"007 !reserved any {'0' * 64}\n"
 
 
 def test_given_a_file_with_its_own_mode_when_stored_then_the_mode_is_kept(tmp_path: Path):
@@ -114,11 +114,19 @@ def test_given_a_volume_that_is_full_when_stored_then_the_old_file_is_whole(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_given_a_removed_id_when_another_agent_has_it_then_that_is_reported():
+    gone, agent = _file(f"007 !web any {_KEY}"), _file(f"007 db any {_KEY}")
+    for order in ([gone, agent], [agent, gone]):
+        assert keys.merge(order).text == gone
+        assert keys.merge(order).conflicts == (keys.Conflict(7, "web", "db"),)
+
+
 _NAMES = st.sampled_from(["web", "db", "mail", "reserved"])
 _IDS = st.integers(1, 12)
-_LINES = st.tuples(_IDS, _NAMES, st.booleans()).map(
+_AGENTS = st.tuples(_IDS, _NAMES, st.booleans()).map(
     lambda t: f"{t[0]:03d} {'!' if t[2] else ''}{t[1]} any {_KEY}"
 )
+_LINES = _AGENTS | _IDS.map(lambda number: keys.reserve("", number).strip())
 #: One file has an id once.
 _FILES = st.lists(_LINES, unique_by=lambda line: line.split()[0], max_size=12).map(
     lambda lines: _file(*lines)
@@ -130,7 +138,7 @@ def _active(text: str) -> set[tuple[int, str]]:
 
 
 def _removed(text: str) -> set[tuple[int, str]]:
-    return {(line.id, line.name) for line in keys.parse(text) if line.removed}
+    return {(line.id, line.name) for line in keys.parse(text) if line.removed and not line.gap}
 
 
 @given(st.lists(_FILES, max_size=4))
@@ -147,7 +155,9 @@ def test_given_any_copies_when_merged_then_an_agent_in_use_is_lost_only_as_repor
     wanted = {agent for copy in copies for agent in _active(copy)} - removed
     lost = wanted - _active(merged.text)
     assert lost == {(c.id, c.lost) for c in merged.conflicts}
-    assert not _active(merged.text) & removed, "a removal wins"
+    assert not {number for number, _ in removed} & {
+        number for number, _ in _active(merged.text)
+    }, "a removal wins"
 
 
 @given(_FILES, _FILES)

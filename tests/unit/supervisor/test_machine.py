@@ -113,6 +113,16 @@ def test_given_a_silent_old_master_when_claimed_then_takeover_comes_after_the_fe
     assert cluster["u1"].keys[last + GAP] == "!reserved"
 
 
+def test_given_a_silent_master_that_enrolled_unheard_when_replaced_then_its_id_stays_free():
+    cluster = deployed(3)
+    cluster.cut = {"u0"}
+    cluster.publish(2, "u1", ["u1", "u2"])
+    cluster.run(3, enrol_every=1)
+    cluster.until(120, lambda: cluster.masters() == ["u1"])
+    assert cluster.enrol() == GAP + 1
+    assert cluster.twice == []
+
+
 def test_given_a_fenced_master_when_it_hears_the_others_again_then_it_releases():
     cluster = deployed(3)
     cluster.cut = {"u0"}
