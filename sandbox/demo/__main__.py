@@ -71,7 +71,9 @@ def show(run: steps.Run, console: Console, *, scratch: Path) -> list[Line]:
             lines.append(line)
             progress.console.print(f"{'✔' if line.holds else '✘'} {line.shown}: {line.measured}")
             progress.advance(task)
-            if step is todo[0][1] and line.holds:
+            if step is todo[0][1] and not line.holds:
+                return lines
+            if step is todo[0][1]:
                 table = Text.from_ansi(driver.juju("status"))
                 progress.console.print(table, soft_wrap=True)
     return [*lines, defaults.line()]
