@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The Wazuh server as one cluster whose master moves by itself."""
 
+import contextlib
 import datetime
 import functools
 import logging
@@ -93,8 +94,12 @@ class WazuhOperatorCharm(ops.CharmBase):
         self._reconcile(event)
 
     def _on_secret_remove(self, event: ops.SecretRemoveEvent) -> None:
-        """Drop a revision that nobody follows any more; they would pile up."""
-        event.remove_revision()
+        """Drop a revision that nobody follows any more; they would pile up.
+
+        Where Juju refuses it, since this unit has just ceased to lead, the next leader is told.
+        """
+        with contextlib.suppress(ops.ModelError):
+            event.remove_revision()
 
     def _on_pebble_custom_notice(self, event: ops.PebbleCustomNoticeEvent) -> None:
         """Take up the supervisor's news; only then may the workload have another version."""

@@ -261,6 +261,18 @@ def test_given_a_revision_nobody_follows_when_juju_says_so_then_it_is_removed(tm
     assert unit.context.removed_secret_revisions == [77]
 
 
+def test_given_a_leader_no_longer_when_a_revision_is_to_be_removed_then_the_hook_does_not_fail(
+    tmp_path, monkeypatch
+):
+    unit = leader(tmp_path)
+    secret = next(s for s in unit.state.secrets if s.label == "cluster-key")
+    monkeypatch.setattr(mocking._MockModelBackend, "secret_remove", _refused)
+
+    unit.context.run(unit.context.on.secret_remove(secret, revision=77), unit.state)
+
+    assert unit.context.removed_secret_revisions == []
+
+
 def test_given_the_applications_own_secret_when_it_changed_then_only_its_label_is_named(
     tmp_path, monkeypatch
 ):
