@@ -33,9 +33,9 @@ def plant(places: Places) -> None:
     version = _version(places)
     first = known is None
     if known is not None and known.get("version") == version:
-        _directories(places)
+        _directories(places, planted=True)
         return
-    _directories(places)
+    _directories(places, planted=False)
     digests: dict[str, str] = dict(known["files"]) if known else {}
     for source, relative in _files(places):
         target = places.volume / relative
@@ -43,6 +43,8 @@ def plant(places: Places) -> None:
         if _wanted(relative, target, digests.get(relative), first=first):
             _copy(source, target)
             digests[relative] = digest
+    # What the record says is planted must be there after a loss of power too.
+    os.sync()
     content = {"version": version, "files": digests}
     files.write(record, json.dumps(content).encode(), files.Owner())
     _log.info("volume %s, image %s", "seeded" if first else "renewed", version)
@@ -79,11 +81,14 @@ def _files(places: Places) -> Iterator[tuple[Path, str]]:
             yield source, relative
 
 
-def _directories(places: Places) -> None:
-    """Make every directory of the seed, with its owner and mode; the daemons do not."""
+def _directories(places: Places, *, planted: bool) -> None:
+    """Make every directory of the seed, with its owner and mode; the daemons do not.
+
+    Until the volume is known to be planted, one that is there may still lack owner and mode.
+    """
     for source, relative in _walk(places):
         target = places.volume / relative
-        if source.is_dir() and not source.is_symlink() and not target.is_dir():
+        if source.is_dir() and not source.is_symlink() and not (planted and target.is_dir()):
             target.mkdir(parents=True, exist_ok=True)
             _like(source, target)
     root = places.image / "seed/queue"

@@ -64,6 +64,22 @@ def test_given_an_empty_volume_when_seeded_then_everything_of_the_image_is_there
     assert stat.S_IMODE((image.volume / "sockets").stat().st_mode) == 0o770
 
 
+def test_given_a_directory_made_when_killed_before_its_mode_was_set_then_the_next_run_sets_it(
+    image: Places, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(seed, "_like", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            seed.plant(image)
+    (image.volume / "sockets").mkdir(mode=0o700, exist_ok=True)
+    seed.plant(image)
+    assert stat.S_IMODE((image.volume / "sockets").stat().st_mode) == 0o770
+
+
+def _killed(*_paths: Path) -> None:
+    raise KeyboardInterrupt
+
+
 def test_given_a_seeded_volume_when_the_unit_restarts_then_nothing_comes_back(image: Places):
     seed.plant(image)
     (image.keep / "etc/rules/local_rules.xml").unlink()
