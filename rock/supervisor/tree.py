@@ -116,7 +116,11 @@ class Tree:
         self._warned = ""
 
     def start(self) -> None:
-        """Begin to work; nothing is started before `want` says so."""
+        """Begin to work; nothing is started before `want` says so.
+
+        The first look is taken here: what a killed predecessor left running is known at once.
+        """
+        self._look()
         self._thread.start()
 
     def stop(self, seconds: float) -> bool:

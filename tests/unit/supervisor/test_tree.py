@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
-from supervisor import desired, tree
+from supervisor import desired, processes, tree
 from supervisor.machine import FRONT, Run
 from supervisor.places import Places
+from supervisor.processes import Process, Table
 from supervisor.times import REAL
 
 from tests.unit.supervisor.fake_wazuh import Fake
@@ -68,6 +70,21 @@ def test_given_keys_of_a_former_master_when_put_aside_twice_then_the_first_are_k
     fake.places.client_keys.write_text("002 c any d\n")
     tree.keepsake(fake.places, 4)
     assert (fake.places.own / "client.keys.4").read_text() == "001 a any b\n"
+
+
+def test_given_daemons_of_a_killed_predecessor_when_started_then_they_are_known_at_once(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+):
+    # Else a peer would be told "released" while the old enrolment daemon still writes.
+    left = Process(77, 1, 77, False, "wazuh-authd", True)
+    table = Table({77: left}, os.getpid(), {77: left})
+    monkeypatch.setattr(processes, "scan", lambda _places: table)
+    fake.places.pids.mkdir(parents=True, exist_ok=True)
+    (fake.places.pids / "wazuh-authd-77.pid").write_text("77\n")
+    begun = tree.Tree(fake.places, REAL.scaled(10))
+    monkeypatch.setattr(begun._thread, "start", lambda: None)
+    begun.start()
+    assert begun.facts().running == {"wazuh-authd"}
 
 
 def test_given_a_closed_front_when_a_master_is_to_start_then_nothing_is_started(fake: Fake):
