@@ -89,17 +89,26 @@ def parse(databag: Mapping[str, str]) -> Decision | None:
 
 
 def next_decision(
-    current: Decision | None, *, leader: str, configured: bool, seen_epoch: int, highest_id: int
+    current: Decision | None,
+    *,
+    leader: str,
+    configured: bool,
+    seen_epoch: int,
+    highest_id: int,
+    contested: bool = False,
 ) -> Decision | None:
     """Decide what the leader has to publish; None when everything stays.
 
     The first leader names itself at once. Later a leader takes the role over only when its own
     Wazuh was configured before (`configured`), so that the role never goes to a unit that cannot
-    act. `seen_epoch` and `highest_id` are what its supervisor reports.
+    act. `seen_epoch` and `highest_id` are what its supervisor reports. A leader that is master
+    already names itself again when its supervisor may not serve this epoch: a newer one is known,
+    or two units hold this one (`contested`), as after a first hook that failed once it had acted.
     """
     if current is None:
         return Decision(FIRST_EPOCH, leader)
-    if current.master == leader or not configured:
+    outdated = seen_epoch > current.epoch or (contested and seen_epoch == current.epoch)
+    if not configured or (current.master == leader and not outdated):
         return None
     return Decision(
         epoch=max(current.epoch, seen_epoch) + 1,

@@ -52,6 +52,7 @@ class Picture:
             configured=report.exists,
             seen_epoch=report.epoch,
             highest_id=report.highest_id,
+            contested=report.contested,
         )
 
     def wake(self, acted_on: cluster.Decision, published: cluster.Decision | None) -> int:

@@ -32,6 +32,7 @@ class Report:
     sentence: str | None = None
     ready: bool = False
     highest_id: int = 0
+    contested: bool = False
     version: str = ""
     ruleset_error: str | None = None
 
@@ -237,6 +238,7 @@ def _report(value: Mapping) -> Report:
         sentence=_sentence(value.get("sentence")),
         ready=value.get("ready") is True,
         highest_id=_whole(value.get("highest-id")),
+        contested=value.get("contested") is True,
         version=_text(value.get("version")),
         ruleset_error=_sentence(ruleset.get("error")) if isinstance(ruleset, dict) else None,
     )

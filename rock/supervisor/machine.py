@@ -211,6 +211,7 @@ class State:
     adopted: float | None = None  # when the master was last seen to change
     accepted: str = ""  # the takeover that this worker follows
     goal: int | None = None  # highest id of the master when it was first heard
+    contested: bool = False  # another unit holds itself to be master of the same epoch
     wake: int = 0
     wake_since: float = 0.0
 
@@ -264,6 +265,7 @@ def step(
         a for a in seen.answers if now - a.heard <= times.hearing and a.node != state.node
     )
     state, rivals = _learn(replace(state, node=desired.node), desired, heard, now)
+    state = replace(state, contested=state.node in rivals)
     look = Look(desired, seen, now, times, heard, _durable(state, seen))
     state, actions = _duty(_touch(state, look), look, rivals)
     state = _judge(state, look)

@@ -129,7 +129,7 @@ class Supervisor:
             api=self._senses.api(),
             disk=self._senses.disk(),
             token=self._token,
-            wake=max(self._woken, self._notices.taken(pebble.WAKE)),
+            wake=self._last_wake(),
             failure=facts.failure,
         )
 
@@ -233,13 +233,17 @@ class Supervisor:
     def _tell(self, wanted: machine.Desired | None) -> None:
         version = self._tree.facts().version
         content = report.content(self._state, wanted, version, self._rules.report)
-        content["wake"] = max(self._woken, self._notices.taken(pebble.WAKE))
+        content["wake"] = self._last_wake()
         content["fetched"] = report.fetched(self._places)
         try:
             if self._report.write(content):
                 self._notices.send(pebble.STATE)
         except OSError as error:
             self._complain(f"state.json cannot be written: {error.strerror}")
+
+    def _last_wake(self) -> int:
+        """Return the last one sent. The charm may ask for a lower one: its hook was killed."""
+        return self._notices.taken(pebble.WAKE) or self._woken
 
     def _readiness(self) -> tuple[bool, str]:
         state = self._state

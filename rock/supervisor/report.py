@@ -72,6 +72,7 @@ def content(state: State, desired: Desired | None, version: str, rules: Ruleset)
         "ready": state.ready,
         "keys": state.keys.agents,
         "highest-id": state.keys.highest,
+        "contested": state.contested,
         "version": version,
         "ruleset": {"commit": rules.commit, "error": rules.error},
         "wake": 0,
@@ -84,7 +85,7 @@ def _worth(content: dict) -> tuple:
     lasting = content["phase"] in ("failed", "refused", "fenced")
     sentence = content["sentence"] if lasting else None
     rules = content["ruleset"]
-    names = ("epoch", "role", "phase", "ready", "version", "fetched")
+    names = ("epoch", "role", "phase", "contested", "ready", "version", "fetched")
     return (*(content[n] for n in names), sentence, rules["commit"], rules["error"])
 
 

@@ -280,6 +280,7 @@ class Workload:
             "ready": state.ready,
             "keys": state.keys.agents,
             "highest-id": state.keys.highest,
+            "contested": state.contested,
             "version": "v4.14.7",
             "ruleset": {"commit": self.order.ruleset if self.order else None, "error": None},
             "wake": self.woken,

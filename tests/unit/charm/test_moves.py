@@ -146,6 +146,23 @@ def test_given_a_supervisor_that_knows_a_higher_epoch_when_taking_over_then_it_i
     assert second.databag["epoch"] == "8"
 
 
+@pytest.mark.parametrize(
+    ("report", "epoch"),
+    [({"epoch": 7}, "8"), ({"contested": True}, "2"), ({"epoch": 0, "contested": True}, "1")],
+    ids=["a newer one is known", "two hold this one", "not yet heard of this one"],
+)
+def test_given_a_leader_that_may_not_serve_its_own_epoch_when_told_then_it_names_itself_again(
+    tmp_path, report, epoch
+):
+    unit = leader(tmp_path)
+    unit.report(phase="refused", **report)
+
+    unit.notice("wazuh-server.local/state")
+
+    assert unit.databag["epoch"] == epoch
+    assert unit.databag["master"] == "wazuh-server/0"
+
+
 UNITS = st.integers(0, 120).map(lambda number: f"wazuh-server/{number}")
 DECISIONS = st.builds(
     cluster.Decision,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from supervisor import main, pebble, places, processes
 from supervisor.machine import (
     API,
     CLUSTER,
@@ -301,6 +302,7 @@ def test_given_two_masters_of_one_epoch_when_they_hear_each_other_then_neither_s
     assert cluster.masters() == []
     assert set(cluster.phases().values()) == {"refused"}
     assert "u0 and u1" in (cluster.sentences()["u0"] or "")
+    assert all(unit.state and unit.state.contested for unit in cluster.units.values())
     cluster.publish(3, "u0")
     cluster.until(120, lambda: cluster.settled("u0"))
 
@@ -450,6 +452,19 @@ def test_given_a_wake_that_is_asked_for_when_a_second_has_passed_then_it_is_sent
         state, actions = step(state, order, replace(seen, wake=3 if tick > 5 else 0), now)
         sent.append(Wake(3) in actions)
     assert sent == [False] * 4 + [True] * 2 + [False] * 2
+
+
+def test_given_a_killed_hooks_wake_was_sent_when_a_lower_one_is_asked_for_then_it_is_sent_once(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "state.json").write_text('{"wake": 3}')
+    supervisor = main.Supervisor(places.Places(tmp_path, run=tmp_path), REAL)
+    assert supervisor._last_wake() == 3
+    monkeypatch.setattr(pebble, "notify", lambda _socket, _key: True)
+    supervisor._notices.start()
+    supervisor._notices.send(pebble.WAKE, 2)
+    assert processes.wait_until(lambda: supervisor._last_wake() == 2, 5)
+    supervisor._notices.stop()
 
 
 def test_given_an_answer_that_is_old_when_stepped_then_it_counts_for_nothing():
