@@ -5,6 +5,7 @@ Each unit watches its own files, so workers reload after the cluster's copying t
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import logging
@@ -61,18 +62,56 @@ def place(places: Places, commit: str | None) -> Placed:
     before = {relative: _content(places.home / "etc" / relative) for relative in affected}
     wanted = {relative: fresh.get(relative, _original(places, relative)) for relative in affected}
     try:
+        _note(places, commit, before)
         _put(places, wanted)
         errors = reload_rules(places.home)
     except (OSError, NoAnswerError) as error:
-        _put(places, before)
+        _take_back(places, before)
         raise RulesetError(f"the rules could not be loaded: {error}") from error
     if errors:
-        _put(places, before)
+        _take_back(places, before)
         _reload_quietly(places)
         raise RulesetError(f"Wazuh refuses the rules: {errors[0][:200]}")
     result = Placed(commit, tuple(sorted(fresh)))
     _remember(places, result)
+    _unfinished(places).unlink(missing_ok=True)
     return result
+
+
+def recover(places: Places) -> None:
+    """Take back what was placed by a process that ended before it knew whether Wazuh takes it.
+
+    With rules that Wazuh refuses it would not even start.
+    """
+    with suppress(FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        content = json.loads(_unfinished(places).read_text())
+        before = {
+            str(relative): None if text is None else base64.b64decode(text)
+            for relative, text in content["before"].items()
+        }
+        if load(places).commit != content["commit"]:
+            _log.warning("rules that were not seen through are taken back")
+            _put(places, before)
+    _unfinished(places).unlink(missing_ok=True)
+
+
+def _unfinished(places: Places) -> Path:
+    return places.keep / "ruleset.unfinished.json"
+
+
+def _note(places: Places, commit: str | None, before: dict[str, bytes | None]) -> None:
+    """Write down how to go back, before anything is changed."""
+    coded = {
+        relative: None if content is None else base64.b64encode(content).decode()
+        for relative, content in before.items()
+    }
+    text = json.dumps({"commit": commit, "before": coded}).encode()
+    files.write(_unfinished(places), text, files.Owner())
+
+
+def _take_back(places: Places, before: dict[str, bytes | None]) -> None:
+    _put(places, before)
+    _unfinished(places).unlink(missing_ok=True)
 
 
 def _read(places: Places, commit: str) -> dict[str, bytes | None]:

@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from . import files, keys, processes, seed, users
+from . import files, keys, processes, ruleset, seed, users
 from .desired import Order
 from .machine import API, CLUSTER, ENROLMENT, FRONT, SESSIONS, Role, Run, Times
 from .places import Places
@@ -240,6 +240,7 @@ class Tree:
         _log.info("starting Wazuh as %s", run.role)
         clean(self._places)
         seed.plant(self._places)
+        ruleset.recover(self._places)
         self._install(run, order)
         self._set_users(order)
         self._fresh = False

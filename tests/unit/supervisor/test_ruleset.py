@@ -107,6 +107,34 @@ def test_given_a_newer_commit_when_placed_then_what_it_no_longer_has_is_gone(pla
     }
 
 
+@pytest.mark.parametrize("step", ["reload_rules", "_remember"])
+def test_given_a_kill_while_rules_are_placed_when_it_restarts_then_all_is_as_it_was(
+    places, monkeypatch, step
+):
+    def killed(*_arguments: object) -> list[str]:
+        raise KeyboardInterrupt
+
+    before = _texts(places)
+    _fetch(places, rules__mine_xml="<group>broken", rules__local_rules_xml="<group>theirs</group>")
+    monkeypatch.setattr(ruleset, "reload_rules", lambda _home: [])
+    monkeypatch.setattr(ruleset, step, killed)
+    with pytest.raises(KeyboardInterrupt):
+        ruleset.place(places, _COMMIT)
+    assert _texts(places) != before
+    ruleset.recover(places)
+    assert _texts(places) == before
+
+
+def test_given_a_kill_after_rules_were_taken_when_it_restarts_then_they_stay(places, analysis):
+    _fetch(places, rules__mine_xml="<group/>")
+    ruleset.place(places, _COMMIT)
+    assert not ruleset._unfinished(places).exists()
+    ruleset._note(places, _COMMIT, {"rules/mine.xml": None})
+    ruleset.recover(places)
+    assert "rules/mine.xml" in _texts(places)
+    assert not ruleset._unfinished(places).exists()
+
+
 def test_given_no_commit_any_more_when_placed_then_all_is_as_the_image_has_it(places, analysis):
     _fetch(places, rules__mine_xml="<group/>")
     ruleset.place(places, _COMMIT)
