@@ -233,7 +233,7 @@ class Workload:
         texts = [self.disk.keys, *(self.gathered[node] for node in sorted(self.gathered))]
         text = keys.merge(texts).text
         if reserve is not None:
-            text = keys.reserve(text, reserve, "0" * 64)
+            text = keys.reserve(text, reserve)
         self.disk.store(text, now)
         self.merged = attempt
 
