@@ -295,18 +295,10 @@ def lose_the_master(run: Run) -> Line:
     login = {"user": "wazuh", "password": run.api_password}
     cluster.ask("tokens", **token, **login, keep=True, host=_SERVICE)
     cluster.wait("each key on every node", run.nobody_lost, 120)
-    request = {"host": _SERVICE, "prefix": "during-", "password": run.password}
-    with cluster.asking(
-        "agents", **request, every=0.25, seconds=400, timeout=3, ca=run.authority
-    ) as stop:
-        time.sleep(1)
-        cluster.driver.juju("lose-node", old)
-        moved = cluster.wait("another master", lambda: cluster.master() not in (None, old), 300)
-        cluster.wait("three units active again", lambda: cluster.is_whole(run.units), 300)
-        time.sleep(2)
-        tries = stop()
+    tries, moved = _enrol_during_a_loss(run, old)
     closed = seconds_without([(a["began"], a["id"] is not None) for a in tries])
     cluster.wait("each key on every node", run.nobody_lost, 120)
+    late = _lost_of(run, [a for a in tries if a["id"]])
     lost = sum(len(lacking) for lacking in run.everywhere().values())
     hosts = cluster.hosts()
     tokens = cluster.ask("tokens", **token, hosts=hosts)
@@ -315,10 +307,53 @@ def lose_the_master(run: Run) -> Line:
     return Line(
         "lose the master's node: another takes over, with the same agents, password and tokens",
         f"{old} → {cluster.master()} after {moved:.0f} s; {closed:.1f} s without enrolment; "
-        f"agents lost: {lost}; password and old token on every unit: {'yes' if good else 'no'}",
+        f"agents lost: {lost}; of those enrolling in the last seconds before: {late}; "
+        f"password and old token on every unit: {'yes' if good else 'no'}",
         lost == 0 and good,
-        {"seconds until moved": round(moved, 1), "without enrolment": round(closed, 1)},
+        {
+            "seconds until moved": round(moved, 1),
+            "without enrolment": round(closed, 1),
+            "lost": lost,
+            "lost of the last seconds": late,
+        },
     )
+
+
+def _enrol_during_a_loss(run: Run, old: str) -> tuple[list[dict[str, Any]], float]:
+    """Enrol four agents a second while the master is lost; the tries, and seconds to the move."""
+    cluster = run.cluster
+    request = {"host": _SERVICE, "prefix": "during-", "password": run.password}
+    with cluster.asking(
+        "agents", **request, every=0.25, seconds=400, timeout=3, ca=run.authority
+    ) as stop:
+        cluster.wait("the first of them enrolled", lambda: _has_agent(cluster, old, "during-"), 60)
+        cluster.driver.juju("lose-node", old)
+        moved = cluster.wait("another master", lambda: cluster.master() not in (None, old), 300)
+        cluster.wait("three units active again", lambda: cluster.is_whole(run.units), 300)
+        _enrols_again(run)
+        return stop(), moved
+
+
+def _has_agent(cluster: Cluster, unit: str, prefix: str) -> bool:
+    return any(name.startswith(prefix) for name, _ in cluster.keys(unit).values())
+
+
+def _enrols_again(run: Run) -> None:
+    numbers = itertools.count()
+    run.cluster.wait(
+        "enrolment works again",
+        lambda: bool(_enrol(run, _SERVICE, f"after-{next(numbers)}", run.password)),
+        120,
+    )
+
+
+def _lost_of(run: Run, accepted: list[dict[str, Any]]) -> int:
+    """How many of these acknowledged agents the new master does not know.
+
+    The old one had acknowledged them, but its volume went before they were copied.
+    """
+    held = {digest for _, digest in run.cluster.keys(run.cluster.master() or "").values()}
+    return sum(1 for answer in accepted if answer["key_sha256"] not in held)
 
 
 def attempt(text: str, step: Callable[[], Line]) -> Line:
