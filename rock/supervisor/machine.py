@@ -447,7 +447,15 @@ def _may_take_over(
     old = state.memory.serving
     if len(acks) >= state.peers and (not old.epoch or old.master in acks | {state.node}):
         return True
-    return waited >= (look.times.takeover if _precedent(state, look) else look.times.settle)
+    return waited >= _longest_wait(state, look)
+
+
+def _longest_wait(state: State, look: Look) -> float:
+    """Tell how long to wait for keys: longer for a master that has heard and is on its way."""
+    answer = look.peer(state.memory.serving.master)
+    if answer is not None and answer.term == state.memory.term:
+        return look.times.patience
+    return look.times.takeover if _precedent(state, look) else look.times.settle
 
 
 def _precedent(state: State, look: Look) -> bool:
@@ -561,8 +569,12 @@ def _tell_released(state: State, look: Look) -> State:
 
 
 def _released(state: State, look: Look) -> int:
-    """Name the epoch for which nothing that writes client.keys is left here."""
-    free = look.durable and not look.seen.running & WRITERS
+    """Name the epoch for which nothing that writes client.keys is left here.
+
+    A worker's authd only passes requests on.
+    """
+    writers = frozenset({CLUSTER}) if look.seen.role == "worker" else WRITERS
+    free = look.durable and not look.seen.running & writers
     return state.memory.term.epoch if free else 0
 
 

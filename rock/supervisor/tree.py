@@ -177,7 +177,9 @@ class Tree:
                 record.groups = processes.groups_of(self._places, table, daemon)
             elif record.launch is not None:
                 alive.add(daemon)
-        running = frozenset(alive | FRONT if self._starting else alive)
+        # A start brings them up at any moment; only a master's matter to anybody else.
+        coming = FRONT if self._starting and self._role == "master" else frozenset()
+        running = frozenset(alive | coming)
         self._facts = Facts(
             running,
             self._role,

@@ -15,6 +15,7 @@ from supervisor.machine import (
     Desired,
     Keys,
     Memory,
+    Merge,
     Remember,
     Run,
     Seen,
@@ -75,6 +76,31 @@ def test_given_a_planned_move_under_enrolments_when_it_ends_then_no_key_is_lost(
     assert set(cluster.enrolled) <= set(cluster["u1"].keys)
     assert not cluster.overlaps
     assert "!reserved" not in cluster["u1"].keys.values(), "nothing was missed, so no gap"
+
+
+def test_given_an_old_master_that_restarts_in_a_move_when_it_is_back_then_it_is_waited_for():
+    cluster = deployed(3)
+    cluster.run(11, enrol_every=1)
+    cluster.publish(2, "u1")
+    cluster.run(16)
+    cluster.restart("u0")
+    cluster.until(120, lambda: cluster.settled("u1"))
+    assert set(cluster.enrolled) <= set(cluster["u1"].keys)
+
+
+def test_given_an_old_master_that_never_releases_when_claimed_then_it_is_not_waited_for_ever():
+    order = Desired(2, "master", "u1", "u1")
+    memory = Memory(Term(2, "u1"), serving=Term(1, "u0"))
+    old = Answer("u0", Term(2, "u1"), 1, Term(1, "u0"), "releasing", keys=Keys(3, 3))
+    seen = Seen(memory, keys=Keys(2, 2), peers=1)
+    state, merged = begin("u1", 0), None
+    for tick in range(400):
+        now = tick / 2
+        heard = replace(seen, answers=(replace(old, heard=now),))
+        state, actions = step(state, order, heard, now)
+        if merged is None and any(isinstance(a, Merge) for a in actions):
+            merged = now
+    assert merged == REAL.patience
 
 
 def test_given_an_old_master_that_juju_does_not_reach_when_claimed_then_it_releases():

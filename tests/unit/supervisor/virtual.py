@@ -192,7 +192,9 @@ class Cluster:
             keys=unit.summary(),
             quiet=self.now - unit.changed,
             database="wazuh-db" in unit.running,
-            running=frozenset(unit.running | (FRONT if starting else set())),
+            running=frozenset(
+                unit.running | (FRONT if starting and unit.role == "master" else set())
+            ),
             role=unit.role,  # type: ignore[arg-type]
             complete=unit.role is not None and not starting,
             connected=self._connected(unit),
