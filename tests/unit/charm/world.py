@@ -391,6 +391,13 @@ def _counting(unit: Unit, name: str, original: Callable[..., Any]) -> Callable[.
             unit.fault(sum(unit.calls.values()), name)
         if name == "push":
             unit.pushes.append((str(args[0]), options))
+            _let_write(self._root / str(args[0])[1:])
         return original(self, *args, **options)
 
     return call
+
+
+def _let_write(path: Path) -> None:
+    """Let a file be written anew whoever runs the tests: Pebble is root, whom no mode stops."""
+    if path.exists():
+        path.chmod(0o600)
