@@ -72,7 +72,9 @@ def test_given_a_running_program_when_its_command_is_interrupted_then_it_ends_wi
     unit = next(iter(cluster.units()))
     mark = "4242.42"
     where = ["exec", "-m", "tests", "--unit", unit, "--"]
-    process = subprocess.Popen([sys.executable, "-m", "sandbox.cli", *where, "sleep", mark])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sandbox.cli", *where, "sleep", mark], preexec_fn=_hear_interrupts
+    )
     running = ["sh", "-c", f"pgrep -f '[s]leep {mark}' || true"]
     cluster.wait("the program runs", lambda: bool(cluster.exec(unit, running)), 30)
 
@@ -81,3 +83,8 @@ def test_given_a_running_program_when_its_command_is_interrupted_then_it_ends_wi
 
     cluster.wait("the program has ended", lambda: not cluster.exec(unit, running), 30)
     assert cluster.status()["model"]["name"] == "tests"
+
+
+def _hear_interrupts() -> None:
+    """Undo what a shell does to jobs in the background: they, and all below, ignore Control-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

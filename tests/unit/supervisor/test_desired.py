@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -65,6 +66,21 @@ def test_given_an_order_that_is_malformed_when_read_then_it_is_refused(fake: Fak
     fake.order()
     _change(fake, **changes)
     with pytest.raises(desired.IncompleteError):
+        desired.read(fake.places.orders)
+
+
+@pytest.mark.parametrize("path", ["etc/../../outside", "bin/wazuh-authd", "queue/x"])
+def test_given_a_path_that_leads_elsewhere_when_its_digest_is_right_then_it_is_refused(
+    fake: Fake, path: str
+):
+    fake.order()
+    source = fake.places.orders / "files" / path
+    source.parent.mkdir(parents=True, exist_ok=True)
+    source.write_text("x")
+    digest = hashlib.sha256(b"x").hexdigest()
+    entry = {"sha256": digest, "owner": "root", "group": "root", "mode": "0640"}
+    _change(fake, files={path: entry})
+    with pytest.raises(desired.IncompleteError, match="malformed"):
         desired.read(fake.places.orders)
 
 

@@ -32,10 +32,12 @@ def _play(cluster: Cluster, schedule: list) -> int:
             epoch += 1
             told = [n for n in cluster.units if n not in late or n == node]
             cluster.publish(epoch, node, told)
-        elif kind == "crash" and cluster[node].desired:
+        elif kind == "crash" and cluster[node].state:
             cluster.restart(node)
         elif kind == "gone":
+            # The charm's files are not on the volume: it has to come by before anything starts.
             cluster.kill(node)
+            cluster[node].desired = None
         elif kind == "cut":
             cluster.cut.add(node)
         elif kind == "heal":
@@ -48,9 +50,6 @@ def _recover(cluster: Cluster, epoch: int, master: str) -> None:
     """End every fault and tell everybody."""
     cluster.cut.clear()
     cluster.loss = 0.0
-    for node, unit in cluster.units.items():
-        if unit.state is None:
-            cluster.restart(node)
     cluster.publish(epoch, master)
     note(f"{cluster.phases()} {cluster.sentences()}")
     cluster.until(300, lambda: cluster.settled(master))

@@ -146,6 +146,22 @@ def test_given_a_unit_that_has_not_released_when_asked_then_it_gives_no_keys(net
     assert claimant.channel.gathered(2) == {}
 
 
+def test_given_a_peer_that_wants_keys_when_nothing_is_released_for_it_then_it_gets_none(net: Net):
+    unit = net.add("u0")
+    unit.until(lambda: _listens(net))
+    claim = wire.Message(Answer("u1", Term(2, "u1"), phase="claiming"), wants_keys=True)
+    for answer, gives in (
+        (unit.answer, False),
+        (replace(unit.answer, term=Term(2, "u1")), False),
+        (replace(unit.answer, term=Term(2, "u2"), released=2), False),
+        (replace(unit.answer, term=Term(2, "u1"), released=2), True),
+    ):
+        unit.answer = answer
+        with net.client(net.pair) as stream:
+            wire.send(stream, claim)
+            assert (wire.receive(stream, wire.ANSWER, 0.0).keys is not None) is gives
+
+
 def test_given_a_name_that_fails_when_it_resolved_before_then_it_is_not_taken_for_nobody(
     net: Net,
 ):

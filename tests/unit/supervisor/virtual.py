@@ -214,9 +214,8 @@ class Cluster:
             self._do(unit, action)
 
     def _addresses(self, unit: Unit) -> int | None:
-        if unit.node in self.cut:
-            return None
-        return sum(u.state is not None for u in self.units.values()) - 1
+        """Count what resolves: a lost node's pod still does, nothing does for whom is cut off."""
+        return None if unit.node in self.cut else len(self.units) - 1
 
     def _connected(self, unit: Unit) -> bool | None:
         if unit.role != "worker":
