@@ -28,6 +28,8 @@ Command = Callable[[argparse.Namespace], int | None]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line; return its exit code."""
+    # Debian leaves the system's programs (nft, ip) off an ordinary user's path.
+    os.environ["PATH"] = f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
     given = parser().parse_args(arguments)
     try:
         return given.run(given) or 0
