@@ -69,6 +69,7 @@ path = "%s/var/run/%s-%d.pid" % (home, name, pid)
 def end(*_):
     if behaviour.get("stubborn"):
         return
+    open(home + "/logs/ended", "a").write(name + "\\n")
     if not behaviour.get("leaves"):
         os.unlink(path)
     os._exit(0)

@@ -144,6 +144,22 @@ def test_given_a_start_when_sigterm_comes_at_any_point_then_all_is_down_in_time(
     assert not list(slow.places.pids.glob("*.pid"))
 
 
+def test_given_a_serving_master_when_stopped_then_enrolment_ends_before_and_the_database_last(
+    fake: Fake,
+):
+    fake.order()
+    fake.start()
+    fake.until(fake.serving)
+    asked = fake.home / "logs/asked-wazuh-db"
+    assert not asked.exists()
+    fake.stop()
+    ended = (fake.home / "logs/ended").read_text().split()
+    assert set(ended) == set(DAEMONS)
+    assert ended.index("wazuh-authd") < ended.index("wazuh-remoted")
+    assert ended[-1] == "wazuh-db"
+    assert asked.exists(), "authd's queue is known to be empty only while wazuh-db answers"
+
+
 def test_given_daemons_that_ignore_sigterm_when_stopped_then_they_are_killed_in_time(fake: Fake):
     stubborn = {name.replace("-", "_"): {"stubborn": True, "children": True} for name in DAEMONS}
     fake.behave(**stubborn)
