@@ -250,7 +250,7 @@ class Tree:
         self._version = self._output("info", "-v").strip()
         now = time.monotonic()
         for daemon, record in self._watched.items():
-            record.generation = _generation(daemon, run, order)
+            record.generation = generation(daemon, run, order)
             record.lives, record.failures, record.again = now, 0, 0.0
 
     def _failed(self, error: Exception) -> None:
@@ -355,7 +355,7 @@ class Tree:
             return
         self._install(run, order)
         for daemon, record in self._watched.items():
-            wanted = _generation(daemon, run, order)
+            wanted = generation(daemon, run, order)
             if record.generation != wanted:
                 record.generation = wanted
                 if daemon in self._facts.running:
@@ -611,9 +611,10 @@ def keepsake(places: Places, epoch: int) -> None:
         files.write(target, text.encode(), files.Owner())
 
 
-def _generation(daemon: str, run: Run, order: Order) -> str:
-    generation = order.generations.get(daemon, "")
-    return f"{generation} {run.master}" if daemon == CLUSTER else generation
+def generation(daemon: str, run: Run, order: Order) -> str:
+    """Tell when a daemon has to be started again to read its part of the order."""
+    digest = order.generations.get(daemon, "")
+    return f"{digest} {run.master}" if daemon == CLUSTER else digest
 
 
 def _front_closed(run: Run) -> bool:

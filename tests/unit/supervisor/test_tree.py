@@ -12,6 +12,7 @@ from supervisor.places import Places
 from supervisor.processes import Process, Table
 from supervisor.times import REAL
 
+from tests.unit.supervisor import fake_wazuh
 from tests.unit.supervisor.fake_wazuh import Fake
 
 
@@ -38,6 +39,18 @@ def test_given_a_master_heard_of_from_a_peer_when_installed_then_only_node_diffe
     assert tree.contents(Run("worker", "u1"), order)["etc/ossec.conf"] == rendered
     other = tree.contents(Run("worker", "u2"), order)["etc/ossec.conf"]
     assert other == rendered.replace(b"u1.endpoints.test", b"u2.localhost")
+
+
+def test_given_another_master_when_compared_then_the_cluster_daemon_alone_has_changed(fake: Fake):
+    fake.order("worker", epoch=2)
+    order = desired.read(fake.places.orders)
+    changed = {
+        daemon
+        for daemon in fake_wazuh.DAEMONS
+        if tree.generation(daemon, Run("worker", "u1"), order)
+        != tree.generation(daemon, Run("worker", "u2"), order)
+    }
+    assert changed == {"wazuh-clusterd"}
 
 
 @pytest.mark.parametrize(
