@@ -285,7 +285,10 @@ class Commands:
 
     async def _pack(self, charm: Path, app: str) -> None:
         packed = Path("charms", f"{app}.new")
-        await asyncio.to_thread(packing.pack, charm, packed)
+        try:
+            await asyncio.to_thread(packing.pack, charm, packed)
+        except packing.NoPythonError as reason:
+            raise CommandError(str(reason)) from None
         if Path("charms", app).exists():
             Path("charms", app).rename(Path("charms", f"{app}.old-{os.urandom(4).hex()}"))
         packed.rename(Path("charms", app))

@@ -76,7 +76,12 @@ def charm(
         command=[*(_as_user(user) if user else []), *command],
         host=pod.host,
         environment=own | dict(environment),
-        mounts=(*_etc(pod), *_python(), *_charm_mounts(settings, pod, agent, tools)),
+        mounts=(
+            *_etc(pod),
+            *_python(),
+            *_own_python(pod),
+            *_charm_mounts(settings, pod, agent, tools),
+        ),
         directory=f"{agent}/charm",
         network=pod.pause.pid,
     )
@@ -109,7 +114,7 @@ def _charm_mounts(settings: Settings, pod: Pod, agent: str, tools: str) -> list[
     ]
     return [
         Mount(str(pod.home / "charm"), f"{agent}/charm", writable=True),
-        Mount(settings.venv, f"{agent}/charm/venv"),
+        *([] if _is_packed(pod) else [Mount(settings.venv, f"{agent}/charm/venv")]),
         Mount(f"{settings.home}/tools", tools),
         Mount(f"{settings.programs}/hook-tool", f"{tools}/hook-tool"),
         Mount(f"{settings.home}/agent.socket", f"{agent}/agent.socket"),
@@ -134,6 +139,19 @@ def _python() -> list[Mount]:
     """Return where the machine's own Python lies, unless that is /usr."""
     prefix = str(Path(sys.base_prefix).resolve())
     return [] if prefix.startswith("/usr") else [Mount(prefix, prefix)]
+
+
+def _is_packed(pod: Pod) -> bool:
+    return (pod.home / "charm/venv/lib").exists()
+
+
+def _own_python(pod: Pod) -> list[Mount]:
+    """Return where the Python of a packed charm lies, unless that is /usr, or seen anyway."""
+    if not _is_packed(pod):
+        return []
+    prefix = str((pod.home / "charm/venv/bin/python").readlink().parents[1])
+    seen = any(mount.target == prefix for mount in _python())
+    return [] if seen or prefix.startswith("/usr") else [Mount(prefix, prefix)]
 
 
 def _as_user(user: int) -> list[str]:

@@ -1,4 +1,8 @@
-"""The charm as `charmcraft pack` would leave it: its files, split metadata, a venv, bytecode."""
+"""The charm as `charmcraft pack` leaves it, from the project's folder or from a packed file.
+
+Of a folder this makes the same files (a test holds that), but no environment: that one is made
+once for all charms, from the same lock. A packed charm brings its own.
+"""
 
 import compileall
 import hashlib
@@ -7,31 +11,91 @@ import py_compile
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-_PARTS = ("src", "lib", "templates", "dispatch", "icon.svg", "LICENSE", "README.md")
 _APART = {"config": "config.yaml", "actions": "actions.yaml"}
+_CODE = ("src", "lib")
+"""What charmcraft's uv plugin takes by itself; charmcraft.yaml names the rest."""
 
 
-def metadata(project: Path) -> dict[str, Any]:
-    """Return charmcraft.yaml as a mapping."""
-    return yaml.safe_load((project / "charmcraft.yaml").read_text())
+class NoPythonError(Exception):
+    """No Python of the version that a packed charm is for is on this machine."""
 
 
-def pack(project: Path, destination: Path) -> None:
-    """Put the charm's files below `destination`, which must not exist."""
+def metadata(charm: Path) -> dict[str, Any]:
+    """Return what is declared, of the project's folder, a packed charm or an unpacked one."""
+    if (charm / "charmcraft.yaml").exists():
+        return yaml.safe_load((charm / "charmcraft.yaml").read_text())
+    names = ["metadata.yaml", *_APART.values()]
+    if charm.is_dir():
+        found = {name: (charm / name).read_text() for name in names if (charm / name).exists()}
+    else:
+        with zipfile.ZipFile(charm) as packed:
+            inside = {*names} & {*packed.namelist()}
+            found = {name: packed.read(name).decode() for name in inside}
+    apart = {key: yaml.safe_load(found[name]) for key, name in _APART.items() if name in found}
+    return yaml.safe_load(found["metadata.yaml"]) | apart
+
+
+def pack(charm: Path, destination: Path) -> None:
+    """Put a charm's files below `destination`, which must not exist; unpacks a packed one.
+
+    Raises `NoPythonError`.
+    """
+    if charm.is_dir():
+        _pack(charm, destination)
+    else:
+        _unpack(charm, destination)
+
+
+def _unpack(charm: Path, destination: Path) -> None:
+    with zipfile.ZipFile(charm) as packed:
+        for entry in packed.infolist():
+            path = Path(packed.extract(entry, destination))
+            path.chmod((entry.external_attr >> 16) & 0o777 or path.stat().st_mode)
+    python = python_of(destination)
+    if python is not None:
+        # What `dispatch` does in Juju's container, whose python3 is the base's.
+        (destination / "venv/bin").mkdir(exist_ok=True)
+        (destination / "venv/bin/python").symlink_to(python)
+
+
+def python_of(charm: Path) -> Path | None:
+    """Return the machine's Python that an unpacked charm's environment is for; None: it has none.
+
+    Raises `NoPythonError`.
+    """
+    versions = [path.name for path in (charm / "venv/lib").glob("python3.*")]
+    if not versions:
+        return None
+    for folder in os.environ.get("PATH", "").split(":"):
+        # A command of that name may be another's stand-in that fails (pyenv's).
+        if (Path(folder) / versions[0]).exists():
+            done = subprocess.run(
+                [Path(folder) / versions[0], "-c", "import sys; print(sys.executable)"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if not done.returncode:
+                return Path(done.stdout.strip()).resolve()
+    raise NoPythonError(f"the packed charm needs {versions[0]}, which is not on PATH")
+
+
+def _pack(project: Path, destination: Path) -> None:
     destination.mkdir(parents=True)
     skip = shutil.ignore_patterns("__pycache__", "*.pyc")
-    for part in (project / name for name in _PARTS):
+    declared = metadata(project)
+    for part in (project / name for name in [*_CODE, *declared["parts"]["files"]["stage"]]):
         if part.is_dir():
             shutil.copytree(part, destination / part.name, ignore=skip)
         elif part.exists():
             shutil.copy(part, destination / part.name)
-    declared = metadata(project)
     for key, name in _APART.items():
         if key in declared:
             (destination / name).write_text(yaml.safe_dump(declared[key], sort_keys=False))

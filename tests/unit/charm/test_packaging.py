@@ -60,7 +60,7 @@ def test_given_the_container_when_made_then_pebble_may_use_several_users(meta):
 def test_given_the_parts_when_packed_then_everything_read_at_run_time_is_there(meta):
     staged = meta["parts"]["files"]["stage"]
 
-    assert set(staged) == {"dispatch", "templates", "icon.svg"}
+    assert set(staged) == {"dispatch", "templates", "icon.svg", "LICENSE"}
     assert meta["parts"]["charm"]["plugin"] == "uv"
     assert meta["parts"]["charm"]["after"] == ["files"]
     assert (ROOT / "icon.svg").exists()
@@ -69,8 +69,9 @@ def test_given_the_parts_when_packed_then_everything_read_at_run_time_is_there(m
 def test_given_the_linter_of_charmcraft_when_it_reads_dispatch_then_it_finds_the_entry_point():
     last = (ROOT / "dispatch").read_text().rstrip().splitlines()[-1].split()[-1]
 
-    assert last.endswith("src/charm.py")
+    assert last == "src/charm.py"
     assert os.access(ROOT / "dispatch", os.X_OK)
+    assert os.access(ROOT / last, os.X_OK)
 
 
 def test_given_dispatch_when_run_from_elsewhere_then_it_starts_the_charm_with_root_on_the_path(
