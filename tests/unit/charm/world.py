@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ops
+import yaml
 from ops import testing
 from scenario import mocking
 
@@ -58,6 +59,14 @@ class KilledError(BaseException):
     """The hook's process is gone: no handler of the charm may see it."""
 
 
+@functools.cache
+def _metadata() -> dict[str, Any]:
+    """Read charmcraft.yaml; ops.testing would write its parts into the charm's own folder."""
+    content = yaml.safe_load((ROOT / "charmcraft.yaml").read_text())
+    apart = {name: content.pop(name, {}) for name in ("actions", "config")}
+    return {"meta": content, **apart}
+
+
 class Unit:
     """A unit as Juju and Kubernetes keep it; `run` plays one hook on it."""
 
@@ -77,7 +86,7 @@ class Unit:
         self.folder = folder
         self.name = f"{app}/{number}"
         self.context = testing.Context(
-            WazuhOperatorCharm, charm_root=ROOT, app_name=app, unit_id=number
+            WazuhOperatorCharm, **_metadata(), app_name=app, unit_id=number
         )
         self.state = testing.State(
             leader=leader,

@@ -17,6 +17,7 @@ import jinja2
 import pytest
 
 from src import certificates
+from tests.unit.ports import free_port
 
 TEMPLATES = Path(__file__).parents[3] / "templates"
 NOW = datetime.datetime.now(datetime.UTC)
@@ -158,9 +159,7 @@ def receiver(tmp_path: Path, authority: Authority) -> Iterator[Receiver]:
     directory = tmp_path / "rsyslog"
     directory.mkdir()
     (directory / "logs").mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    receiver = Receiver(directory, authority, port)
+    receiver = Receiver(directory, authority, free_port())
     receiver.configure()
     receiver.start()
     yield receiver

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from sandbox.wazuh_stand_in.framework.wazuh.stand_in import cluster_control, frames
 from sandbox.wazuh_stand_in.framework.wazuh.stand_in.home import Home
+from tests.unit.ports import free_port
 
 SCALE = 40
 KEY = "0123456789abcdef" * 2
@@ -80,12 +81,6 @@ def unverified() -> ssl.SSLContext:
 
 
 UNVERIFIED = unverified()
-
-
-def free_port() -> int:
-    """Return a port nobody has now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def until(condition: Callable[[], object], what: str = "the condition") -> object:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from pathlib import Path
 
 from supervisor import processes
 from supervisor.places import Places, Ports
+
+from tests.unit.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 DAEMONS = (
@@ -205,13 +206,6 @@ CONFIGURATION = """<ossec_config>
   </auth>
 </ossec_config>
 """
-
-
-def free_port() -> int:
-    """Find a port nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @dataclass

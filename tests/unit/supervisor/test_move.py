@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.ports import free_port
 from tests.unit.supervisor import certificates, fake_wazuh
-from tests.unit.supervisor.fake_wazuh import Fake, free_port
+from tests.unit.supervisor.fake_wazuh import Fake
 
 _KEY = "ab" * 32
 

@@ -19,8 +19,8 @@ from supervisor.machine import Answer, Keys, Term
 from supervisor.places import Places, Ports
 from supervisor.times import REAL
 
+from tests.unit.ports import free_port
 from tests.unit.supervisor import certificates
-from tests.unit.supervisor.fake_wazuh import free_port
 
 _HALF = struct.pack("!I", 100) + b"{"
 _KEYS = "001 web any " + "ab" * 32 + "\n"

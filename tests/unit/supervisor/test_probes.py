@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from supervisor import health, pebble, probes
 
-from tests.unit.supervisor.fake_wazuh import free_port
+from tests.unit.ports import free_port
 
 _HEADER = struct.Struct("!2I12s")
 Script = Callable[[socket.socket], None]

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.supervisor.fake_wazuh import DAEMONS, Fake, free_port, make
+from tests.unit.ports import free_port
+from tests.unit.supervisor.fake_wazuh import DAEMONS, Fake, make
 
 DOWN_SECONDS = 20.0
 
