@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.inprocess.container import Box
-from sandbox.inprocess.dispatch import Charm, CharmState
-from sandbox.inprocess.effects import Effects
+from sandbox.inprocess.dispatch import KILLED, Charm, CharmState
+from sandbox.inprocess.effects import Effects, Killed
+from sandbox.inprocess.ledger import Ledger
 from sandbox.inprocess.workload import Disk, Workload
 from sandbox.model import Behaviour, CommitMode, Hook, HookSpec, Model, PodView
 
@@ -44,14 +45,28 @@ class Cluster:
         config: Mapping[str, Any] | None = None,
         order: Sequence[int] | None = None,
     ) -> None:
-        self.charm = charm
+        self.charms = [charm]
+        """The charm's revisions, the oldest first."""
         self.model = Model(seed, commit_mode, behaviour=behaviour)
         self.app = self.model.add_application(charm.metadata, units=units, config=config)
         self.chance = random.Random(f"runner {seed}")
         self.held: set[str] = set()
         """Units whose pods do not start yet."""
         self.cut: set[str] = set()
-        """Units that reach nobody, workload and all."""
+        """Units that reach no other unit, workload and all."""
+        self.no_kubernetes: set[str] = set()
+        """Units that do not reach the Kubernetes API; those cut off never do."""
+        self.secluded: set[str] = set()
+        """Units that reach no other unit, but the Kubernetes API."""
+        self.apart: set[frozenset[str]] = set()
+        """Pairs of units that do not reach each other."""
+        self.loss = 0.0
+        """What part of the questions between peers gets no answer."""
+        self.ledger = Ledger()
+        self.gate: Callable[[str], None] | None = None
+        """Looks at each effect of a charm before it happens; see `Effects.gate`."""
+        self.supervisor_gate: Callable[[str], None] | None = None
+        """The same for each effect of a supervisor."""
         self.pods: dict[str, Pod] = {}
         self.disks: dict[str, Disk] = {}
         self.history: list[Effects] = []
@@ -65,7 +80,8 @@ class Cluster:
         """Bring pods and containers to what the model says."""
         wanted = self.model.pods()
         for unit in [one for one in self.pods if one not in wanted]:
-            self.pods.pop(unit)
+            self._end(self.pods.pop(unit))
+        self._look_for_volumes()
         for unit in self._in_order(wanted):
             self._sync_pod(unit, wanted[unit])
 
@@ -80,9 +96,14 @@ class Cluster:
         if view.phase == "pending":
             if unit in self.held:
                 return
+            if pod is not None:
+                self._end(pod)
             pod = self.pods[unit] = Pod(view.uid, view.charm_boot, {})
             self.model.pod_started(unit)
         if pod is None:
+            return
+        if view.phase == "terminating":
+            self._terminate(pod)
             return
         for container, boot in view.containers.items():
             box = pod.boxes.get(container)
@@ -92,26 +113,50 @@ class Cluster:
                 box.up = True
                 self.model.container_ready(unit, container, str(boot))
 
+    def _end(self, pod: Pod) -> None:
+        """Have a pod's workloads end as by a kill."""
+        for workload in pod.workloads.values():
+            workload.end("killed")
+
+    def _terminate(self, pod: Pod) -> None:
+        """SIGTERM reaches Pebble too: it stops its services and no longer answers."""
+        for box in pod.boxes.values():
+            box.running.clear()
+            box.up = False
+        self._end(pod)
+
+    def _look_for_volumes(self) -> None:
+        """Forget the volumes that are gone for good."""
+        kept = self.model.volumes()
+        for name in [one for one in self.disks if one not in kept]:
+            self.disks.pop(name)
+            self.ledger.lost(name)
+
     def _boot(self, unit: str, pod: Pod, view: PodView, container: str, boot: int) -> Box:
         """Make a container; its Pebble answers at once or some seconds later, by chance."""
         box = pod.boxes[container] = Box(container, boot)
         box.up_at = self.model.now + self.chance.choice((0.0, self.chance.uniform(0.0, 4.0)))
-        volumes = [view.volumes[storage] for storage in view.mounts[container].values()]
-        disk = self.disks.setdefault(volumes[0], Disk()) if volumes else Disk()
+        if container in pod.workloads:
+            pod.workloads[container].end("killed")
+        names = [view.volumes[storage] for storage in view.mounts[container].values()]
+        name = names[0] if names else f"{unit} {container} {boot}"
+        disk = self.disks.setdefault(name, Disk(name, self.ledger)) if names else Disk(name)
         pod.workloads[container] = Workload(unit.replace("/", "-"), box, disk)
         return box
 
     def neighbours(self, node: str) -> list[Workload]:
         """Give the workloads another one reaches."""
-        if self._unit(node) in self.cut:
-            return []
+        here = self._unit(node)
         return [
             workload
             for unit, pod in self.pods.items()
-            if unit not in self.cut
+            if unit != here and self._reaches(here, unit)
             for workload in pod.workloads.values()
-            if workload.node != node
         ]
+
+    def _reaches(self, one: str, other: str) -> bool:
+        pair = {one, other}
+        return not (pair & self.cut or pair & self.secluded or frozenset(pair) in self.apart)
 
     def addresses(self, node: str) -> int:
         """Count the other pods that the headless name gives."""
@@ -119,7 +164,11 @@ class Cluster:
 
     def kubernetes(self, node: str) -> bool:
         """Tell whether a pod reaches the Kubernetes API."""
-        return self._unit(node) not in self.cut
+        return self._unit(node) not in self.cut | self.no_kubernetes
+
+    def delivered(self) -> bool:
+        """Whether a question to a peer gets its answer this time."""
+        return not self.loss or self.chance.random() >= self.loss
 
     def _unit(self, node: str) -> str:
         app, _, number = node.rpartition("-")
@@ -148,9 +197,14 @@ class Cluster:
         effects = Effects(hook.unit, hook.spec.name, len(self.history), self.model.now)
         self.history.append(effects)
         self.specs.setdefault(hook.unit, {})[_kind(hook.spec)] = hook.spec
-        pod = self.pods[hook.unit]
-        self.charm.run(hook, pod.boxes, pod.kept, effects)
+        effects.secrets = self.model.hidden()
+        effects.gate = self._gate(hook)
+        self._play(hook, effects)
         if hook.dead:
+            effects.error = effects.error or KILLED
+            return effects
+        if effects.error == KILLED:
+            self.model.kill(hook)
             return effects
         after = None if crash is None else int(crash * len(self.model.commit_steps(hook)))
         done = self.model.finish(hook, effects.ok and not fail, crash_after=after)
@@ -158,6 +212,31 @@ class Cluster:
             effects.ok = False
             effects.error = self.model.events()[-1].text
         return effects
+
+    def _play(self, hook: Hook, effects: Effects) -> None:
+        pod = self.pods[hook.unit]
+        self.revision(hook.unit).run(hook, pod.boxes, pod.kept, effects)
+
+    def revision(self, unit: str) -> Charm:
+        """Give the charm that a unit's pod has."""
+        number = self.model.pods()[unit].charm_revision
+        return self.charms[min(number, len(self.charms) - 1)]
+
+    def _gate(self, hook: Hook) -> Callable[[str], None]:
+        """Let nobody go on who died while the gate let time pass."""
+
+        def gate(effect: str) -> None:
+            if self.gate is not None:
+                self.gate(f"{hook.unit} {hook.spec.name}: {effect}")
+            if hook.dead:
+                raise Killed
+
+        return gate
+
+    def refresh(self, charm: Charm) -> None:
+        """Roll out another revision."""
+        self.charms.append(charm)
+        self.model.refresh(self.app, charm.metadata)
 
     def repeat(self, unit: str, spec: HookSpec) -> Effects:
         """Run a hook once more, as after a crash before it was recorded (R10)."""
@@ -187,7 +266,11 @@ class Cluster:
         self.sync()
         for unit, pod in list(self.pods.items()):
             for container, workload in pod.workloads.items():
-                for key in workload.tick(self, self.model.now):
+                workload.gate = self.supervisor_gate
+                keys = workload.tick(self, self.model.now)
+                if self.pods.get(unit) is not pod:
+                    continue
+                for key in keys:
                     self.model.notice(unit, container, key)
                 self.model.readiness(unit, workload.ready, container)
 
@@ -220,12 +303,16 @@ class Cluster:
 
     # -- what is asked of the result --------------------------------------------------------
 
+    def enrol(self, name: str, unit: str) -> int | None:
+        """Enrol an agent that asks a unit; None when it is refused."""
+        return self.workload(unit).enrol_through(self, name, self.model.now)
+
     def masters(self) -> list[str]:
         """Nodes that serve as master."""
         return [one.node for one in self.workloads() if one.serves]
 
     def whole(self) -> bool:
-        """Whether one master serves, all others are its connected workers, all are ready."""
+        """Whether one master serves, all others are its workers with its keys, all are ready."""
         workloads = self.workloads()
         if len(workloads) != len(self.model.units(self.app)) or len(self.masters()) != 1:
             return False
@@ -234,6 +321,8 @@ class Cluster:
                 one.ready and one.state is not None and one.state.phase == "serving"
                 for one in workloads
             )
+            and len({one.disk.keys for one in workloads}) == 1
+            and not any(one.pending for one in workloads)
             and not self.failing()
         )
 
@@ -246,8 +335,7 @@ class Cluster:
 
     def databag(self) -> dict[str, str]:
         """Give the peers' application databag."""
-        unit = self.model.units(self.app)[0]
-        return self.model.show_unit(unit)[unit]["relation-info"][0]["application-data"]
+        return self.model.peer_data(self.app)
 
     def statuses(self) -> dict[str, tuple[str, str]]:
         """Units' workload statuses."""

@@ -98,6 +98,7 @@ class Pebble(_MockPebbleClient):
 
     def _count(self, kind: str) -> None:
         self._effects.pebble[kind] += 1
+        self._effects.step(f"pebble {kind}")
         self._check_connection()
 
     # -- plan and services ----------------------------------------------------------------
@@ -126,6 +127,8 @@ class Pebble(_MockPebbleClient):
     ) -> None:
         """Add or combine a layer."""
         self._count("layer")
+        text = layer.to_yaml() if isinstance(layer, ops.pebble.Layer) else str(layer)
+        self._effects.shown("layer", text)
         super().add_layer(label, layer, combine=combine)
 
     def replan_services(self, timeout: float = 30.0, delay: float = 0.1) -> None:

@@ -26,9 +26,11 @@ from scenario._ops_main_mock import Ops
 
 from sandbox import hook_tools
 from sandbox.inprocess.container import Box, Pebble
-from sandbox.inprocess.effects import Effects
+from sandbox.inprocess.effects import Effects, Killed
 from sandbox.model import Hook, ToolError
 
+KILLED = "killed"
+"""The error of a hook whose process was killed."""
 SECRET_TOOLS = {"secret-add", "secret-set", "secret-remove", "secret-grant", "secret-revoke"}
 
 
@@ -67,9 +69,13 @@ class _Tools:
 
     def run(self, args: tuple[str, ...], **settings: Any) -> types.SimpleNamespace:
         tool, *rest = args
+        self._effects.step(" ".join([tool, *rest[:1]]))
+        self._effects.shown(tool, *rest, settings.get("input") or "")
         self._count(tool, rest)
         call = hook_tools.Call(tool, tuple(rest), _Files(settings.get("input")))
         answer = hook_tools.answer(self._hook, call, self._hook.world.now)
+        if tool in SECRET_TOOLS:
+            self._effects.secrets |= self._hook.hidden()
         if answer.code:
             raise subprocess.CalledProcessError(
                 answer.code, list(args), answer.stdout, answer.stderr
@@ -189,6 +195,9 @@ class Charm:
             except _FAILURES as error:
                 effects.ok = False
                 effects.error = f"{type(error).__name__}: {error}"
+            except Killed:
+                effects.ok = False
+                effects.error = KILLED
 
     def _run(
         self, state: State, backend: _Backend, juju_context: ops.JujuContext, kept: CharmState

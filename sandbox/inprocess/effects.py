@@ -1,7 +1,12 @@
 """What one hook did, counted where it was done."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+
+class Killed(BaseException):
+    """Ends a process where it stands; nothing the process runs may catch it."""
 
 
 @dataclass(slots=True)
@@ -26,6 +31,25 @@ class Effects:
     relation_writes: list[tuple[str, bool]] = field(default_factory=list)
     """(relation, application's side) of each relation-set."""
     secret_writes: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+    """Every effect in its order: hook tools and Pebble requests."""
+    gate: Callable[[str], None] | None = None
+    """Called before each effect; it may raise `Killed`, or let time pass."""
+    leaks: list[str] = field(default_factory=list)
+    """Hook tools and layers that were given a secret in plain sight."""
+    secrets: frozenset[str] = frozenset()
+    """What must not be seen anywhere but in secrets and files."""
+
+    def step(self, effect: str) -> None:
+        """Number an effect that is about to happen."""
+        self.steps.append(effect)
+        if self.gate is not None:
+            self.gate(effect)
+
+    def shown(self, where: str, *texts: str) -> None:
+        """Look for secrets in what others can see."""
+        if any(secret in text for text in texts for secret in self.secrets):
+            self.leaks.append(where)
 
     @property
     def quiet(self) -> bool:

@@ -7,7 +7,7 @@ functions. What takes seconds in reality takes them here too, on the model's clo
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,6 +15,8 @@ from supervisor import keys, machine
 from supervisor.times import REAL, Times
 
 from sandbox.inprocess.container import Box
+from sandbox.inprocess.effects import Killed
+from sandbox.inprocess.ledger import Ledger, removed
 
 ORDERS = "/etc/wazuh-server"
 DAEMONS = frozenset(
@@ -26,6 +28,12 @@ DAEMONS = frozenset(
 )
 START = 2.0
 """Seconds from the start of the daemons to the last one's being up."""
+WRITE = 0.5
+"""Seconds for which authd keeps what it has acknowledged before it writes it."""
+HASH = 8.0
+"""Seconds between two looks of a master at its files (cluster.json)."""
+COPY = 9.0
+"""Seconds between two integrity checks of a worker (cluster.json)."""
 STATE_NOTICE = "wazuh-server.local/state"
 WAKE_NOTICE = "wazuh-server.local/wake"
 REPOSITORY_NOTICE = "wazuh-server.local/repository"
@@ -36,13 +44,18 @@ RESULT = "/var/lib/wazuh-repository/result.json"
 class Disk:
     """What a volume keeps."""
 
+    name: str = ""
+    ledger: Ledger = field(default_factory=Ledger)
     memory: machine.Memory = field(default_factory=machine.Memory)
     keys: str = ""
     changed: float = 0.0
+    aside: dict[int, str] = field(default_factory=dict)
+    """Keys put aside by the epoch in which this unit was master."""
 
     def store(self, text: str, now: float) -> None:
         """Replace client.keys."""
         if text != self.keys:
+            self.ledger.held(self.keys, text, self.name, now)
             self.keys, self.changed = text, now
 
 
@@ -71,6 +84,10 @@ class Network(Protocol):
         """Whether the Kubernetes API takes a connection."""
         ...
 
+    def delivered(self) -> bool:
+        """Whether a question to a peer gets its answer this time."""
+        ...
+
 
 @dataclass(slots=True)
 class Workload:
@@ -84,11 +101,29 @@ class Workload:
     order: Order | None = None
     run: int = 0
     """Which start of Pebble's service `wazuh` this is."""
+    starts: int = 0
+    """How many supervisors there were in this container."""
     running: frozenset[str] = frozenset()
     role: machine.Role | None = None
     follows: str = ""
     since: float = 0.0
     gathered: dict[str, str] = field(default_factory=dict)
+    gathered_for: int = 0
+    """The epoch for which keys were asked."""
+    answers: dict[str, machine.Answer] = field(default_factory=dict)
+    pending: list[str] = field(default_factory=list)
+    """What authd has acknowledged and not written."""
+    write_at: float = 0.0
+    offered: str = ""
+    """What a master's cluster daemon gives to workers: its files at its last look."""
+    hashed: float = 0.0
+    source: tuple[str, int, int] | None = None
+    """Which process of which master this worker is connected to."""
+    copy_at: float = 0.0
+    users: dict[str, str] = field(default_factory=dict, repr=False)
+    """The API's users and passwords, once set."""
+    gate: Callable[[str], None] | None = None
+    """Called before each of the supervisor's effects; it may raise `Killed`."""
     merged: int = 0
     woken: int = 0
     restarts: int = 0
@@ -120,28 +155,54 @@ class Workload:
         notices = self._fetch()
         if self.state is None:
             return notices
+        self._write(now)
+        try:
+            notices += self._step(self.state, network, now)
+        except Killed:
+            self.end("killed")
+            self.run = 0  # Pebble starts the service again
+            return notices
+        self._serve_keys(now)
+        self._replicate(network, now)
+        return notices + self._report()
+
+    def _step(self, state: machine.State, network: Network, now: float) -> list[str]:
+        """Take one step of the machine and carry out what it wants."""
         self._read()
         seen = self._look(network, now)
         desired = self.order.desired if self.order else None
-        self.state, actions = machine.step(self.state, desired, seen, now, self.times)
-        for action in actions:
-            notices += self._do(action, network, now)
-        self._replicate(network, now)
-        return notices + self._report()
+        self.state, actions = machine.step(state, desired, seen, now, self.times)
+        return [key for action in actions for key in self._do(action, network, now)]
+
+    def end(self, reason: str) -> None:
+        """Have the supervisor and all daemons end at once."""
+        self._drop(reason)
+        self.state, self.running, self.role, self.source = None, frozenset(), None, None
+        self.answers, self.gathered = {}, {}
+
+    def _drop(self, reason: str) -> None:
+        """Lose what authd has not written: it writes nothing when it ends."""
+        self.disk.ledger.dropped(self.pending, reason)
+        self.pending = []
+
+    def _pass(self, effect: str) -> None:
+        """Let the gate look at an effect before it happens."""
+        if self.gate is not None:
+            self.gate(f"{self.node} {effect}")
 
     # -- what Pebble runs ------------------------------------------------------------------
 
     def _service(self, now: float) -> None:
         """Start with Pebble's service, or start anew with it; end with it."""
         if "wazuh" not in self.box.running:
-            self.state, self.running, self.role = None, frozenset(), None
+            self.end("stopped")
             return
         if self.box.runs["wazuh"] == self.run:
             return
-        self.run = self.box.runs["wazuh"]
+        self.end("stopped")
+        self.run, self.starts = self.box.runs["wazuh"], self.starts + 1
         self.state = machine.begin(self.node, now)
-        self.running, self.role, self.follows = frozenset(), None, ""
-        self.gathered, self.merged = {}, 0
+        self.follows, self.merged = "", 0
 
     def _fetch(self) -> list[str]:
         """Run the one-shot service that fetches the repository: every request gets a commit."""
@@ -180,6 +241,7 @@ class Workload:
 
     def _look(self, network: Network, now: float) -> machine.Seen:
         others = network.neighbours(self.node)
+        self._ask(others, network, now)
         complete = self.role is not None and now >= self.since + START
         return machine.Seen(
             memory=self.disk.memory,
@@ -191,14 +253,21 @@ class Workload:
             complete=complete,
             connected=self._connected(others) if self.role == "worker" else None,
             peers=network.addresses(self.node),
-            answers=tuple(_answers(others, now)),
+            answers=tuple(self.answers.values()),
             gathered={node: _summary(text) for node, text in self.gathered.items()},
             merged=self.merged,
             kubernetes=network.kubernetes(self.node),
             api=complete and machine.API in self.running,
-            token=f"{self.node}-{self.box.boot}-{self.run}",
+            token=f"{self.node}-{self.box.boot}-{self.starts}",
             wake=self.woken,
         )
+
+    def _ask(self, others: Iterable["Workload"], network: Network, now: float) -> None:
+        """Ask every peer for its status; what gets no answer leaves the last one standing."""
+        for other in others:
+            if other.state is not None and network.delivered():
+                answer = machine.status(other.state)
+                self.answers[other.node] = machine.replace(answer, heard=now)
 
     def master(self, others: Iterable["Workload"]) -> "Workload | None":
         """Give the node this one is connected to, which accepts it: same key, a master."""
@@ -215,22 +284,40 @@ class Workload:
     def _do(self, action: machine.Action, network: Network, now: float) -> list[str]:
         match action:
             case machine.Remember(memory):
+                self._pass("remember")
                 self.disk.memory = memory
-            case machine.Ask(nodes):
-                for other in network.neighbours(self.node):
-                    if other.node in nodes and other.alive:
-                        self.gathered[other.node] = other.disk.keys
+            case machine.Ask(nodes, epoch):
+                self._gather(nodes, epoch, network)
             case machine.Merge(attempt, reserve):
-                self._merge(attempt, reserve, now)
+                if attempt != self.merged:
+                    self._pass("merge")
+                    self._merge(attempt, reserve, now)
             case machine.Wake(value):
+                self._pass("wake")
                 self.woken = value
                 return [WAKE_NOTICE]
             case machine.Run():
                 self._run(action, now)
         return []
 
+    def _gather(self, nodes: frozenset[str], epoch: int, network: Network) -> None:
+        """Fetch keys from those who answer; another epoch's are forgotten."""
+        if epoch != self.gathered_for:
+            self.gathered, self.gathered_for = {}, epoch
+        for other in network.neighbours(self.node):
+            if other.node in nodes and other.alive and network.delivered():
+                self._pass(f"gather {other.node}")
+                self.gathered[other.node] = other.disk.keys
+
     def _merge(self, attempt: int, reserve: int | None, now: float) -> None:
-        texts = [self.disk.keys, *(self.gathered[node] for node in sorted(self.gathered))]
+        """Unite as the supervisor does: the old master's copy first, then by name."""
+        memory = self.disk.memory
+        if memory.serving.master == self.node:
+            texts = [self.disk.keys, *(self.gathered[node] for node in sorted(self.gathered))]
+        else:
+            old = memory.serving.master
+            ranked = sorted(self.gathered, key=lambda node: (node != old, node))
+            texts = [*(self.gathered[node] for node in ranked), self.disk.keys]
         text = keys.merge(texts).text
         if reserve is not None:
             text = keys.reserve(text, reserve)
@@ -239,30 +326,94 @@ class Workload:
 
     def _run(self, wanted: machine.Run, now: float) -> None:
         """Bring the daemons to what shall run."""
+        before = self.role, self.follows, self.running
         if wanted.role is None:
-            self.running -= wanted.without
+            self._keep(self.running - wanted.without)
             return
+        if wanted.role == "worker" and self.state and self.state.memory.served and self.disk.keys:
+            self.disk.aside.setdefault(self.state.memory.served, self.disk.keys)
+        if before != (wanted.role, wanted.master, DAEMONS - wanted.without):
+            self._pass(f"run {wanted.role} {sorted(wanted.without)}")
         if self.role != wanted.role:
+            self._drop("stopped")
             self.role, self.follows, self.since = wanted.role, wanted.master, now
             self.restarts += 1
         elif self.follows != wanted.master:
             self.follows = wanted.master
             self.cluster_restarts += 1
-        self.running = DAEMONS - wanted.without
+        self._keep(DAEMONS - wanted.without)
+
+    def _keep(self, daemons: frozenset[str]) -> None:
+        """Have these daemons run; before its API starts a unit's users are set."""
+        if machine.ENROLMENT not in daemons:
+            self._drop("stopped")
+        if machine.API in daemons and machine.API not in self.running:
+            self._set_users()
+        self.running = daemons
+
+    def _set_users(self) -> None:
+        text = self.box.read(f"{ORDERS}/users.json")
+        if text:
+            self.users = {name: one["password"] for name, one in json.loads(text).items()}
+
+    def _serve_keys(self, now: float) -> None:
+        """Have a master's cluster daemon look at its files every few seconds."""
+        if not self.serves:
+            self.hashed = 0.0
+        elif not self.hashed or now >= self.hashed + HASH:
+            self.offered, self.hashed = self.disk.keys, now
 
     def _replicate(self, network: Network, now: float) -> None:
         """Have the master's keys in place of a worker's: what the master lacks is deleted."""
         master = self.master(network.neighbours(self.node))
-        if master is not None:
-            self.disk.store(master.disk.keys, now)
+        source = (master.node, master.box.boot, master.starts) if master else None
+        if master is None or source != self.source:
+            self.source, self.copy_at = source, now + COPY
+            return
+        if now >= self.copy_at and master.hashed:
+            self.copy_at = now + COPY
+            self.disk.store(master.offered, now)
+
+    # -- what agents and people ask for ------------------------------------------------------
 
     def enrol(self, name: str, now: float) -> int | None:
         """Enrol an agent here as master; gives its id, None when enrolment is closed."""
         if not self.serves or machine.ENROLMENT not in self.running:
             return None
-        number = _summary(self.disk.keys).highest + 1
-        self.disk.store(f"{self.disk.keys}{number:03d} {name} any {number:064d}\n", now)
+        texts = [self.disk.keys, *(f"{line}\n" for line in self.pending)]
+        number = max(_summary(text).highest for text in texts) + 1
+        key = hashlib.sha256(f"{name} {number}".encode()).hexdigest()
+        self._acknowledge(f"{number:03d} {name} any {key}", now)
         return number
+
+    def enrol_through(self, network: Network, name: str, now: float) -> int | None:
+        """Enrol an agent that asks this unit: a worker passes it on to its master."""
+        if machine.ENROLMENT not in self.running or now < self.since + START:
+            return None
+        master = self if self.role == "master" else self.master(network.neighbours(self.node))
+        return master.enrol(name, now) if master else None
+
+    def remove(self, line: str, now: float) -> bool:
+        """Remove an agent here as master; its line stays, marked."""
+        if not self.serves or machine.ENROLMENT not in self.running or self.pending:
+            return False
+        gone = removed(line)
+        self.disk.ledger.acknowledged(gone, now, self.node, removal=True)
+        self.disk.store(self.disk.keys.replace(f"{line}\n", f"{gone}\n"), now)
+        return True
+
+    def _acknowledge(self, line: str, now: float) -> None:
+        if not self.pending:
+            self.write_at = now + WRITE
+        self.pending.append(line)
+        self.disk.ledger.acknowledged(line, now, self.node)
+
+    def _write(self, now: float) -> None:
+        """Have authd write what it acknowledged some time ago."""
+        if self.pending and now >= self.write_at and "wazuh-db" in self.running:
+            text = "".join(f"{line}\n" for line in self.pending)
+            self.pending = []
+            self.disk.store(self.disk.keys + text, now)
 
     # -- what the charm is told ------------------------------------------------------------
 
@@ -285,7 +436,7 @@ class Workload:
             "ruleset": {"commit": self.order.ruleset if self.order else None, "error": None},
             "wake": self.woken,
         }
-        told = (state.phase, state.ready, report["epoch"], self.box.boot, self.run)
+        told = (state.phase, state.ready, report["epoch"], self.box.boot, self.starts)
         self.box.write("/run/wazuh-server/state.json", json.dumps(report))
         if told == self.told:
             return []
@@ -296,15 +447,6 @@ class Workload:
 @functools.lru_cache(maxsize=256)
 def _summary(text: str) -> machine.Keys:
     return keys.summary(text)
-
-
-def _answers(others: Iterable[Workload], now: float) -> list[machine.Answer]:
-    found = []
-    for other in others:
-        if other.state is not None:
-            answer = machine.status(other.state)
-            found.append(machine.replace(answer, heard=now))
-    return found
 
 
 def _commit(content: Mapping[str, object]) -> str | None:

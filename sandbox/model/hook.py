@@ -108,6 +108,11 @@ class Hook:
             found["JUJU_ACTION_TAG"] = f"action-{spec.action}"
         return found
 
+    def hidden(self) -> frozenset[str]:
+        """Give what nobody must see of the secrets that this hook writes."""
+        written = [change.content for change in self.changes if change.content]
+        return frozenset().union(*map(secret_store.hidden_values, written))
+
     # -- options and leadership -----------------------------------------------------------
 
     def config_get(self) -> dict[str, Any]:

@@ -65,7 +65,9 @@ def _add_unit(world: World, app: Application, number: int) -> None:
     unit = Unit(f"{app.name}/{number}", app.name, number)
     unit.status.since = world.now
     world.units[unit.name] = unit
-    pods.new_volumes(world, unit)
+    unit.volumes.update(world.kept_volumes.pop(unit.name, {}))
+    if not unit.volumes:
+        pods.new_volumes(world, unit)
     pods.new_pod(world, unit)
     if app.scripted:
         unit.pod.phase = "running"
@@ -115,9 +117,12 @@ def _shrink(world: World, app: Application) -> None:
         pods.lose(world, world.units[name])
         for secret in [one for one in world.secrets.values() if one.owner == name]:
             world.secrets.pop(secret.uri)
-        world.units.pop(name)
+        gone = world.units.pop(name)
+        if world.behaviour.volumes == "kept" and not app.removing:
+            world.kept_volumes[name] = gone.volumes
     app.doomed = set()
-    world.note("", f"{app.name}: pods and volumes of removed units are gone")
+    what = "pods" if world.behaviour.volumes == "kept" else "pods and volumes"
+    world.note("", f"{app.name}: {what} of removed units are gone")
     if app.removing:
         _forget(world, app)
 

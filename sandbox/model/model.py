@@ -479,6 +479,23 @@ class Model:
             if unit.pod.phase != "absent" and not self.world.apps[unit.app].scripted
         }
 
+    def volumes(self) -> frozenset[str]:
+        """Give the names of all volumes there are, those kept of removed units too."""
+        kept = list(self.world.kept_volumes.values())
+        used = [unit.volumes for unit in self.world.units.values()]
+        return frozenset(one.name for volumes in (*kept, *used) for one in volumes.values())
+
+    def hidden(self) -> frozenset[str]:
+        """Give what of the secrets' contents nobody must see outside of them."""
+        return frozenset().union(*map(secret_store.hidden, self.world.secrets.values()))
+
+    def peer_data(self, app: str) -> dict[str, str]:
+        """Give the application's side of its first peer relation, which outlives all units."""
+        for relation in self.world.relations_of(app):
+            if relation.is_peer:
+                return dict(relation.apps[app].data)
+        raise CommandError(f"{app} has no peer relation")
+
     def units(self, app: str) -> list[str]:
         """Give an application's units by number."""
         return [unit.name for unit in self.world.units_of(self.world.app(app).name)]

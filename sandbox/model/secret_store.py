@@ -320,6 +320,28 @@ def recorded(world: World, unit: Unit, spec: HookSpec, revision: int) -> None:
         plan_rotation(world, world.secrets[uri])
 
 
+PUBLIC = ("certificate", "ca", "chain", "public")
+"""Keys of a secret's content end so when everybody may see what they hold."""
+SHORTEST_HIDDEN = 6
+"""Characters below which a value is no secret worth looking for."""
+
+
+def hidden(secret: Secret) -> frozenset[str]:
+    """Give what nobody must see of a secret's contents, of any revision."""
+    return frozenset().union(*(hidden_values(one.content) for one in secret.revisions.values()))
+
+
+def hidden_values(content: Mapping[str, str]) -> frozenset[str]:
+    """Give the values of a content that nobody must see; of a long one a line is enough."""
+    found = set()
+    for key, value in content.items():
+        if key.rpartition("-")[2] in PUBLIC or len(value) < SHORTEST_HIDDEN:
+            continue
+        rows = value.splitlines()
+        found.add(rows[len(rows) // 2] if len(rows) > 2 else value)
+    return frozenset(found)
+
+
 def view(secret: Secret, *, reveal: bool) -> SecretView:
     """Give a secret as `juju secrets` lists it."""
     return SecretView(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from sandbox.model.entities import Action, Application, Relation, Secret, Timings, Unit
+from sandbox.model.entities import Action, Application, Relation, Secret, Timings, Unit, Volume
 from sandbox.model.errors import CommandError
 from sandbox.model.values import Event
 
@@ -32,6 +32,9 @@ class Behaviour:
     """`docs`: a dying unit's stop comes first; sources and documentation differ (R5)."""
     departures: Literal["one", "all"] = "one"
     """Of several units removed at once survivors hear of one only (seen on 4.0.15)."""
+    volumes: Literal["lost", "kept"] = "lost"
+    """What becomes of a removed unit's volumes: gone (seen on 4.0.15), or there again when a unit
+    of that number comes, which is Kubernetes' own default (R31)."""
 
     @classmethod
     def of(cls, commit_mode: CommitMode) -> "Behaviour":
@@ -58,6 +61,8 @@ class World:
     relations: dict[int, Relation] = field(default_factory=dict)
     secrets: dict[str, Secret] = field(default_factory=dict)
     actions: dict[str, Action] = field(default_factory=dict)
+    kept_volumes: dict[str, dict[str, Volume]] = field(default_factory=dict)
+    """Volumes of removed units, by the unit's name."""
     hooks: dict[int, "Hook"] = field(default_factory=dict)
     timers: list[tuple[float, int, str, tuple[Any, ...]]] = field(default_factory=list)
     log: list[Event] = field(default_factory=list)

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+LAG = 20.0
+"""Seconds after which workers have what the master has."""
 OPTION = "custom-config-repository"
 
 
@@ -15,7 +17,7 @@ def test_given_the_leader_lost_when_the_lease_is_over_then_one_new_master_in_epo
     cluster = whole(order=(0, 1, 2))
     for number in range(5):
         assert cluster.workload(0).enrol(f"agent-{number}", cluster.model.now)
-    cluster.tick()
+    cluster.run(LAG)
     cluster.model.node_lost("wazuh-server/0")
     assert cluster.until(lambda: bool(cluster.masters()), 200)
     master = cluster.masters()
@@ -92,7 +94,7 @@ def test_given_the_leader_among_those_removed_when_settled_then_the_last_unit_ha
     assert cluster.masters() == ["wazuh-server-2"]
     for number in range(4):
         cluster.workload(2).enrol(f"agent-{number}", cluster.model.now)
-    cluster.run(5)
+    cluster.run(LAG)
     cluster.model.scale(cluster.app, 1)
     assert cluster.settle(300)
     assert cluster.masters() == ["wazuh-server-0"]

@@ -1,0 +1,105 @@
+"""What was promised to agents, and what became of it: the books of I1.
+
+Every acknowledged enrolment and removal is entered. At the end each one is looked for in the
+master's client.keys. One that is missing must have a cause that no cluster of Wazuh can help:
+authd had acknowledged it but not written it when it ended, or every volume that ever held it is
+gone (the last copying interval, when it had not yet been copied). Anything else is a loss.
+"""
+
+import functools
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Loss = Literal["unwritten", "not copied yet", "all volumes", "aside", "unexplained"]
+"""`aside`: a unit keeps it beside client.keys, from where it is to be put back."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One line of client.keys that somebody was told is there. `volumes`: who ever held it."""
+
+    line: str
+    name: str
+    at: float
+    where: str
+    removal: bool = False
+    written: float | None = None
+    dropped: str | None = None
+    """Why it was never written."""
+    volumes: set[str] = field(default_factory=set)
+
+
+class Ledger:
+    """All entries of one run."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.gone: set[str] = set()
+        """Names of volumes that are lost for good."""
+
+    def acknowledged(self, line: str, at: float, where: str, *, removal: bool = False) -> None:
+        """Enter what authd answered."""
+        name = line.split(" ")[1].lstrip("!")
+        self.entries[line] = Entry(line, name, at, where, removal)
+
+    def dropped(self, lines: Iterable[str], reason: str) -> None:
+        """Note what authd had not written when it ended."""
+        for line in lines:
+            self.entries[line].dropped = reason
+
+    def held(self, before: str, after: str, volume: str, at: float) -> None:
+        """Note what a volume holds that it did not hold before."""
+        if before == after:
+            return
+        for line in lines(after) - lines(before):
+            entry = self.entries.get(line)
+            if entry is not None:
+                entry.volumes.add(volume)
+                entry.written = at if entry.written is None else entry.written
+
+    def lost(self, volume: str) -> None:
+        """Note that a volume is gone for good."""
+        self.gone.add(volume)
+
+    def missing(self, text: str) -> list[Entry]:
+        """Give the entries that a client.keys does not honour."""
+        there = lines(text)
+        return [
+            entry
+            for line, entry in self.entries.items()
+            if line not in there and removed(line) not in there
+        ]
+
+    def losses(self, text: str, aside: Mapping[str, Iterable[str]]) -> dict[str, Loss]:
+        """Say why each missing line is missing; `aside`: volume to what it keeps beside."""
+        kept = frozenset().union(*(lines(one) for texts in aside.values() for one in texts))
+        return {entry.line: self._why(entry, kept) for entry in self.missing(text)}
+
+    def _why(self, entry: Entry, aside: frozenset[str]) -> Loss:
+        if not entry.volumes:
+            return "unwritten" if entry.dropped else "unexplained"
+        if entry.volumes <= self.gone:
+            return "not copied yet" if len(entry.volumes) == 1 else "all volumes"
+        return "aside" if entry.line in aside else "unexplained"
+
+    def count(self, losses: Mapping[str, Loss]) -> Counter[str]:
+        """Count losses by cause."""
+        return Counter(losses.values())
+
+    def forgive(self, losses: Mapping[str, Loss]) -> None:
+        """Close the entries that are lost, so that they are counted once."""
+        for line in losses:
+            self.entries.pop(line, None)
+
+
+def removed(line: str) -> str:
+    """Give the line of an agent as it is once the agent was removed."""
+    return line.replace(" ", " !", 1)
+
+
+@functools.lru_cache(maxsize=128)
+def lines(text: str) -> frozenset[str]:
+    """Give the lines of a client.keys."""
+    return frozenset(text.splitlines())
