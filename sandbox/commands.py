@@ -305,7 +305,8 @@ class Commands:
 
     def _stand_in(self, destination: Path) -> None:
         given = self._runner.settings
-        owner = None if given.single else (999, 999)
+        _, uid, gid, _, _ = image.accounts()["wazuh"]
+        owner = None if given.single else (uid, gid)
         build_stand_in(destination, Path(given.python), owner=owner)
 
 

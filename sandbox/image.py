@@ -1,5 +1,6 @@
 """The workload's image as a directory tree, from the parts that the rock is made of."""
 
+import functools
 import os
 import shutil
 import stat
@@ -7,18 +8,20 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import yaml
+
 from sandbox.boxes import links
 
-# name, uid, gid, home, further groups: what the rock's own users are.
-_USERS = (
-    ("root", 0, 0, "/root"),
-    ("daemon", 1, 1, "/usr/sbin"),
-    ("syslog", 997, 4, "/nonexistent"),
-    ("wazuh-git", 998, 998, "/var/lib/wazuh-repository"),
-    ("wazuh", 999, 999, "/var/ossec"),
-    ("nobody", 65534, 65534, "/nonexistent"),
+PROJECT = Path(__file__).resolve().parents[1]
+Account = tuple[str, int, int, str, str]
+"""Name, uid, gid, group, home."""
+# What the rock's base brings; its own users are in rock/accounts.
+_BASE: tuple[Account, ...] = (
+    ("root", 0, 0, "root", "/root"),
+    ("daemon", 1, 1, "daemon", "/usr/sbin"),
+    ("nobody", 65534, 65534, "nogroup", "/nonexistent"),
 )
-_GROUPS = {0: "root", 1: "daemon", 4: "adm", 998: "wazuh-git", 999: "wazuh", 65534: "nogroup"}
+_OWN_PART = "own"
 NAME_SERVICE = "passwd: files\ngroup: files\nshadow: files\nhosts: files\n"
 _FILES = {
     "etc/nsswitch.conf": NAME_SERVICE,
@@ -27,19 +30,29 @@ _FILES = {
     "etc/hosts": "",
     "etc/os-release": 'NAME="Wazuh server sandbox"\nID=ubuntu\nVERSION_ID="24.04"\n',
 }
-_DIRECTORIES = ("home", "opt/wazuh-server/bin", "root", "run", "tmp", "usr", "var/log", "var/tmp")
-_LAYERS = "var/lib/pebble/default/layers"
+_DIRECTORIES = ("home", "root", "run", "tmp", "usr", "var/log", "var/tmp")
+
+
+@functools.cache
+def accounts(project: Path = PROJECT) -> dict[str, Account]:
+    """Return the image's users by name: the base's, and those that the rock adds."""
+    lines = (project / "rock/accounts").read_text().splitlines()
+    own = [line.split() for line in lines if not line.startswith("#")]
+    listed = [(name, int(uid), int(gid), group, home) for name, uid, gid, group, home in own]
+    return {account[0]: account for account in (*_BASE, *listed)}
 
 
 def account_files(*, single: bool, charm: int | None = None) -> dict[str, str]:
     """Return passwd and group; in a namespace with a `single` uid every name is that one."""
-    users = [*_USERS, *([("juju", charm, charm, "/var/lib/juju")] if charm else [])]
-    groups = _GROUPS | ({charm: "juju"} if charm else {})
+    users = [*accounts().values()]
+    if charm:
+        users.append(("juju", charm, charm, "juju", "/var/lib/juju"))
+    groups = {group: gid for _, _, gid, group, _ in users}
     passwd = "".join(
         f"{name}:x:{0 if single else uid}:{0 if single else gid}::{home}:/bin/sh\n"
-        for name, uid, gid, home in users
+        for name, uid, gid, _, home in users
     )
-    group = "".join(f"{name}:x:{0 if single else gid}:\n" for gid, name in groups.items())
+    group = "".join(f"{name}:x:{0 if single else gid}:\n" for name, gid in groups.items())
     return {"etc/passwd": passwd, "etc/group": group}
 
 
@@ -48,7 +61,7 @@ def build(project: Path, image: Path, wazuh: Callable[[Path], None], *, single: 
 
     Runs as root of the cluster's namespace, since files get their owners here.
     """
-    for directory in (*_DIRECTORIES, _LAYERS):
+    for directory in _DIRECTORIES:
         (image / directory).mkdir(parents=True, exist_ok=True)
     for name, target in links().items():
         (image / name).symlink_to(target)
@@ -58,11 +71,12 @@ def build(project: Path, image: Path, wazuh: Callable[[Path], None], *, single: 
         (image / name).parent.mkdir(parents=True, exist_ok=True)
         (image / name).write_text(content)
     wazuh(image / "var/ossec")
-    _add_own_parts(project / "rock", image)
+    _add_own_part(project, image)
     repository = image / "var/lib/wazuh-repository"
     repository.mkdir(parents=True, exist_ok=True)
     repository.chmod(0o755)
-    os.chown(repository, *(2 * ((0,) if single else (998,))))
+    _, uid, gid, _, _ = accounts(project)["wazuh-git"]
+    os.chown(repository, *((0, 0) if single else (uid, gid)))
     subprocess.run([project / "rock/lay-out", image], check=True)
 
 
@@ -78,23 +92,25 @@ def copy_installation(source: Path, destination: Path, *, single: bool) -> None:
     subprocess.run(command, check=True)
     if single:
         return
+    _, uid, gid, _, _ = accounts()["wazuh"]
     for path in (destination, *destination.rglob("*")):
         mode = stat.S_IMODE(path.lstat().st_mode)
         owner = (source / path.relative_to(destination)).lstat().st_uid
-        os.lchown(path, 999 if owner else 0, 999)
+        os.lchown(path, uid if owner else 0, gid)
         if not path.is_symlink():
             path.chmod(mode)
 
 
-def _add_own_parts(rock: Path, image: Path) -> None:
-    """Add what this project puts beside Wazuh; see rockcraft.yaml for the same."""
-    home = image / "opt/wazuh-server"
-    for name in ("supervisor", "repository"):
-        shutil.copytree(rock / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for program in (rock / "bin").iterdir():
-        if program.is_file():
-            shutil.copy(program, home / "bin" / program.name)
-            (home / "bin" / program.name).chmod(0o755)
-    for layer in (rock / "layers").glob("*.yaml"):
-        shutil.copy(layer, image / _LAYERS / layer.name)
-    (home / "version").write_text("sandbox\n")
+def _add_own_part(project: Path, image: Path) -> None:
+    """Add what this project puts beside Wazuh, by rockcraft.yaml's own words."""
+    part = yaml.safe_load((project / "rockcraft.yaml").read_text())["parts"][_OWN_PART]
+    unwanted = [word.rpartition("/")[2] for word in part["stage"] if word.startswith("-")]
+    ignore = shutil.ignore_patterns("__pycache__", ".*", *unwanted)
+    for name, target in part["organize"].items():
+        source, destination = project / part["source"] / name, image / target
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, destination, ignore=ignore)
+        else:
+            shutil.copy(source, destination)
+    (image / "opt/wazuh-server/version").write_text("sandbox\n")

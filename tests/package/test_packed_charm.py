@@ -174,3 +174,30 @@ def test_given_the_tools_when_looked_for_then_they_are_the_pinned_ones(command: 
 
     assert pinned is not None
     assert pinned[1] in shown.stdout + shown.stderr
+
+
+_CHECK_PARTS = """
+import sys, yaml
+from craft_parts import Features
+from craft_parts.parts import validate_part
+Features(enable_overlay=True)
+rock = yaml.safe_load(open(sys.argv[1]))
+for name, part in rock["parts"].items():
+    validate_part(part)
+    print(name)
+"""
+
+
+def test_given_the_rock_s_parts_when_rockcraft_s_library_reads_them_then_it_takes_all() -> None:
+    python = TOOLS / "charmcraft/bin/python"
+
+    done = subprocess.run(
+        [python, "-c", _CHECK_PARTS, ROOT / "rockcraft.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=_environment(),
+    )
+
+    assert done.stderr == ""
+    assert len(done.stdout.split()) > 4
