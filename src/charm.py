@@ -54,6 +54,7 @@ class WazuhOperatorCharm(ops.CharmBase):
     def _reconcile(self, _event: ops.EventBase) -> None:
         """Read what is, decide what is due, and do only that."""
         if self._picture.is_settled():
+            self._fetch()
             return
         try:
             vault = self._open_secrets()
@@ -141,8 +142,17 @@ class WazuhOperatorCharm(ops.CharmBase):
     def _picture(self) -> Picture:
         """Tell what Juju and the container say at the beginning of this hook."""
         juju = state.load(self.model)
-        found = wazuh.look(self._container, repository=bool(juju.repository))
+        found = wazuh.look(self._container, repository=bool(juju.origin.address))
         return Picture(juju, found, _now(), self._try_again)
+
+    def _fetch(self) -> None:
+        """Start what fetches the configuration repository, when that alone is due."""
+        if not self._picture.is_to_fetch():
+            return
+        try:
+            wazuh.fetch(self._container)
+        except wazuh.UnreachableError as reason:
+            logger.warning("the configuration repository is not fetched: %s", reason)
 
     def _open_secrets(self) -> secrets.Vault | None:
         """Read all secrets, which the leader makes and renews first; None while one is missing."""

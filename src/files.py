@@ -6,7 +6,7 @@ The table of owners and modes, and the names of everything that is pushed, stand
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from src import cluster, digests
 from src.cluster import Role
 
 if TYPE_CHECKING:
+    from src.origin import Origin
     from src.repository import Source
     from src.secrets import Vault
 
@@ -23,6 +24,8 @@ RUN = "/run/wazuh-server"
 DESIRED = f"{ROOT}/desired.json"
 APPLIED = f"{ROOT}/applied.json"
 REPOSITORY = f"{ROOT}/repository.json"
+DEPLOY_KEY = f"{ROOT}/repository.key"
+KNOWN_HOSTS = f"{ROOT}/repository.known_hosts"
 PORTS = (1514, 1515, 6514, 55000)
 SENDERS_PORT = 6514
 SENDERS_LOGS = "/var/ossec/logs/senders"
@@ -80,6 +83,9 @@ _OWNERS = {
     f"{ROOT}/rsyslog/server.crt": _ROOT_ONLY,
     f"{ROOT}/rsyslog/server.key": _ROOT_ONLY,
     REPOSITORY: Owner("root", "wazuh-git", 0o640),
+    # ssh refuses a key that is its user's own and that others may read.
+    DEPLOY_KEY: Owner("wazuh-git", "wazuh-git", 0o400),
+    KNOWN_HOSTS: Owner("root", "wazuh-git", 0o640),
     DESIRED: _ROOT_ONLY,
     APPLIED: _ROOT_ONLY,
 }
@@ -156,11 +162,16 @@ class Rendered:
         return {file.path: file.digest for file in self.files}
 
 
-def render(spec: Spec, vault: "Vault", source: "Source | None" = None) -> Rendered:
-    """Render every file and the layer; `desired.json` comes last: it makes the others count.
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """The configuration repository that this unit is to fetch, and what is needed for it."""
 
-    `source` is the configuration repository that this unit is to fetch, if any.
-    """
+    source: "Source"
+    origin: "Origin" = field(repr=False)
+
+
+def render(spec: Spec, vault: "Vault", fetch: Fetch | None = None) -> Rendered:
+    """Render every file and the layer; `desired.json` comes last: it makes the others count."""
     installed = _installed(spec, vault)
     files = [
         *(File(f"{ROOT}/files/{path}", content) for path, content in installed.items()),
@@ -169,11 +180,11 @@ def render(spec: Spec, vault: "Vault", source: "Source | None" = None) -> Render
         File(f"{ROOT}/peer/peer.crt", _pem(vault.peer.certificate)),
         File(f"{ROOT}/peer/peer.key", _pem(vault.peer.private_key)),
         *_rsyslog(vault),
-        *_repository(source, spec.request),
+        *_repository(fetch, spec.request),
     ]
     inputs = spec.inputs(vault.digest_key, vault.digest)
     files.append(File(DESIRED, _desired(spec, vault, installed, inputs)))
-    return Rendered(tuple(files), _layer(spec, vault, source), inputs)
+    return Rendered(tuple(files), _layer(spec, vault, fetch), inputs)
 
 
 @functools.cache
@@ -242,16 +253,27 @@ def _rsyslog(vault: "Vault") -> tuple[File, ...]:
     )
 
 
-def _repository(source: "Source | None", request: str) -> tuple[File, ...]:
-    if source is None:
+def _repository(fetch: Fetch | None, request: str) -> tuple[File, ...]:
+    if fetch is None:
         return ()
+    source, origin = fetch.source, fetch.origin
+    proxies = {
+        "http_proxy": origin.proxies.http,
+        "https_proxy": origin.proxies.https,
+        "no_proxy": origin.proxies.no_proxy,
+    }
     content = {
         "url": source.url,
         "ref": source.ref,
         "subdirectory": source.subdirectory,
         "request": request,
+        "proxies": {name: value for name, value in proxies.items() if value},
     }
-    return (File(REPOSITORY, _json(content)),)
+    found = (File(REPOSITORY, _json(content)),)
+    if source.scheme != "ssh":
+        return found
+    hosts, key = f"{origin.known_hosts}\n", origin.key.value or ""
+    return (*found, File(DEPLOY_KEY, key), File(KNOWN_HOSTS, hosts))
 
 
 def _desired(spec: Spec, vault: "Vault", installed: Mapping[str, str], inputs: str) -> str:
@@ -300,9 +322,9 @@ def _generations(spec: Spec, vault: "Vault", installed: Mapping[str, str]) -> di
     return {name: digests.keyed(vault.digest_key, part) for name, part in parts.items()}
 
 
-def _layer(spec: Spec, vault: "Vault", source: "Source | None") -> dict[str, Mapping]:
+def _layer(spec: Spec, vault: "Vault", fetch: Fetch | None) -> dict[str, Mapping]:
     services = {"wazuh": _wazuh_service(spec, vault), "rsyslog": _rsyslog_service(vault)}
-    if source is not None:
+    if fetch is not None:
         services["repository"] = _REPOSITORY_SERVICE
     return {"services": services, "checks": {"ready": _READY}}
 

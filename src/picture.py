@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,6 @@ from src.cluster import Role
 
 if TYPE_CHECKING:
     from src import secrets
-    from src.repository import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,6 @@ class Picture:
         return (
             found.applied.inputs == spec.inputs(key, juju.peers.secrets_digest)
             and found.holds(found.applied.layer)
-            and (bool(found.applied.problem) or not self.fetch_due(spec))
             and not (juju.leader and self._leader_has_work(key))
         )
 
@@ -67,53 +66,68 @@ class Picture:
 
     def spec(self, decision: cluster.Decision, key: str, wake: int) -> files.Spec:
         """Gather what the files follow from when this decision is acted on."""
-        option = self.juju.repository
-        request = digests.keyed(key, option) if option else ""
+        request = self._request(key)
         is_master = decision.role(self.juju.unit) is Role.MASTER
         return files.Spec(
             unit=self.juju.unit,
             names=self.juju.names,
             decision=decision,
-            options=(option, self.juju.password_option),
+            options=(self.juju.origin.address, self.juju.password_option),
             request=request,
             serve=self._serve(request) if is_master else None,
             wake=wake,
         )
 
     def fetch_due(self, spec: files.Spec) -> bool:
-        """Tell whether the master is to fetch the configuration repository now."""
+        """Tell whether the master is to fetch the configuration repository now.
+
+        A wish is fulfilled once; at update-status what failed is tried again, and what may move
+        (a branch, a tag) is looked at.
+        """
         found = self.workload
         if not spec.request or spec.role is not Role.MASTER or "repository" in found.running:
             return False
-        failed = found.fetched.error is not None
-        return found.fetched.request != spec.request or (failed and self.try_again)
+        return found.fetched.request != spec.request or self.try_again
+
+    def is_current(self, fetched: wazuh.Fetched) -> bool:
+        """Tell whether a result is of the wish that holds now."""
+        key = self.juju.digest_key
+        return key is not None and fetched.request == self._request(key)
+
+    def is_to_fetch(self) -> bool:
+        """Tell, when all is settled, whether the fetching alone is to be started."""
+        decision, key = self.juju.peers.decision, self.juju.digest_key
+        if decision is None or key is None or self.workload.applied.problems:
+            return False
+        return self.fetch_due(self.spec(decision, key, self.workload.applied.wake))
 
     def change(self, spec: files.Spec, vault: "secrets.Vault") -> wazuh.Change:
         """Render what the container is to be given, with the memory that is left there."""
-        source, problem = self.repository()
-        if spec.role is not Role.MASTER:
-            source = None
+        reading = self.juju.origin.read()
         memory = dataclasses.replace(
             self.workload.applied,
             password=digests.keyed(vault.digest_key, vault.enrolment),
             renew_after=vault.renew_after,
             wake=spec.wake,
             serve=spec.serve,
-            problem=problem,
+            problems=dict(reading.problems),
         )
-        fetch = source is not None and self.fetch_due(spec)
-        return wazuh.Change(files.render(spec, vault, source), memory, fetch)
+        fetch = None
+        if reading.source is not None and spec.role is Role.MASTER:
+            fetch = files.Fetch(reading.source, self.juju.origin)
+        start = fetch is not None and self.fetch_due(spec)
+        return wazuh.Change(files.render(spec, vault, fetch), memory, start)
 
-    def repository(self) -> "tuple[Source | None, str | None]":
-        """Read the option's address, or why it is not taken; neither when it is unset."""
-        if not self.juju.repository:
-            return None, None
-        from src.repository import Source
+    def problems(self) -> Mapping[str, str]:
+        """Tell what is wrong with which option; the answer of the last hook where it holds."""
+        if self.is_settled():
+            return self.workload.applied.problems
+        return self.juju.origin.read().problems
 
-        try:
-            return Source.parse(self.juju.repository), None
-        except ValueError as reason:
-            return None, str(reason)
+    def _request(self, key: str) -> str:
+        """Return a digest that tells one wish for a repository from another; '' for none."""
+        wish = self.juju.origin.identity()
+        return digests.keyed(key, wish) if wish else ""
 
     def _serve(self, request: str) -> dict[str, str | None] | None:
         """Choose the commit to serve: the newest fetched well, else the one served before."""

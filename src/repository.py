@@ -11,8 +11,9 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-_SCHEMES = {"git+https": "https", "git+http": "http"}
-_ACCEPTED = "use git+https or git+http"
+_SCHEMES = {"git+https": "https", "git+http": "http", "git+ssh": "ssh"}
+_ACCEPTED = "use git+https, git+ssh or git+http"
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _LENGTH = 2048
 _PART_LENGTH = 255
 
@@ -54,6 +55,12 @@ def _checked_port(port: int | None) -> int | None:
     if port is not None and not 1 <= port <= 65535:
         raise ValueError("the port is not a number from 1 to 65535")
     return port
+
+
+def _checked_user(user: str | None) -> str | None:
+    if user is not None and not _USER.fullmatch(user):
+        raise ValueError("the user name before the host holds characters that are not allowed")
+    return user
 
 
 def _checked_path(path: str) -> str:
@@ -114,12 +121,13 @@ class Source(BaseModel):
     """Where a configuration repository is, and what of it is wanted.
 
     Every field is safe to hand to Git as one argument: none begins with `-`, holds white
-    space, a control character or a user's name.
+    space, a control character or a password. A user's name is for ssh alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
-    scheme: Literal["https", "http"]
+    scheme: Literal["https", "http", "ssh"]
+    user: Annotated[str | None, AfterValidator(_checked_user)] = None
     host: Annotated[str, AfterValidator(_checked_host)]
     port: Annotated[int | None, AfterValidator(_checked_port)] = None
     path: Annotated[str, AfterValidator(_checked_path)]
@@ -129,6 +137,8 @@ class Source(BaseModel):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `git+https://host[:port]/path[@ref][#subdirectory=directory]`.
+
+        With `git+ssh` the user's name may stand before the host; it is `git` otherwise.
 
         Raises ValueError whose text is the reason alone: one sentence without the address.
         """
@@ -142,7 +152,13 @@ class Source(BaseModel):
     def url(self) -> str:
         """The address as Git takes it, with its port."""
         port = "" if self.port is None else f":{self.port}"
-        return f"{self.scheme}://{self.host}{port}{self.path}"
+        user = "" if self.user is None else f"{self.user}@"
+        return f"{self.scheme}://{user}{self.host}{port}{self.path}"
+
+    @property
+    def plain_text(self) -> bool:
+        """Tell whether anybody on the way can read and change what is fetched."""
+        return self.scheme == "http"
 
     def __str__(self) -> str:
         """Write the option's value back: `Source.parse(str(source)) == source`."""
@@ -168,7 +184,8 @@ def _split(text: str) -> dict:
         raise ValueError(f"no scheme ({_ACCEPTED}, as in git+https://host/path)")
     address, hash_sign, fragment = rest.partition("#")
     authority, slash, path = address.partition("/")
-    fields = {"scheme": _scheme(scheme), **_authority(authority)}
+    scheme = _scheme(scheme)
+    fields = {"scheme": scheme, **_authority(scheme, authority)}
     if not all(character.isascii() and character.isprintable() for character in text):
         raise ValueError("control characters and letters beyond ASCII are not allowed")
     if " " in text or "?" in text:
@@ -186,9 +203,18 @@ def _scheme(scheme: str) -> str:
     raise ValueError(f'unknown scheme "{scheme}" ({_ACCEPTED})')
 
 
-def _authority(authority: str) -> dict:
+def _authority(scheme: str, authority: str) -> dict:
+    user = "git" if scheme == "ssh" else None
     if "@" in authority:
-        raise ValueError("a user name or password in the address is not allowed")
+        user, _, authority = authority.rpartition("@")
+        if scheme != "ssh":
+            raise ValueError("a user name or password in the address is not allowed")
+        if ":" in user:
+            raise ValueError("a password in the address is not allowed")
+    return {"user": user, **_host_and_port(authority)}
+
+
+def _host_and_port(authority: str) -> dict:
     if authority.startswith("["):
         host, bracket, port = authority.partition("]")
         host, port = host + bracket, port.removeprefix(":") if port else None

@@ -9,7 +9,7 @@ import secrets
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import ops
 
@@ -36,6 +36,16 @@ _LETTERS_AND_DIGITS = string.ascii_letters + string.digits
 
 Content = dict[str, str]
 Contents = Mapping[str, Content]
+
+
+class _Answer(Protocol):
+    """What a check of a secret's content gives."""
+
+    @property
+    def problem(self) -> str | None: ...
+
+
+_Checked = TypeVar("_Checked", bound=_Answer)
 
 
 class UnavailableError(Exception):
@@ -174,23 +184,29 @@ def follow(secret: ops.Secret) -> None:
 
 
 def read_agent_password(model: ops.Model, secret_id: str | None) -> AgentPassword:
-    """Read the operator's enrolment password, checked; an unset option gives an empty value.
+    """Read the operator's enrolment password, checked; an unset option gives an empty value."""
+    found = read_option(model, secret_id, _checked)
+    return AgentPassword(problem=found) if isinstance(found, str) else found or AgentPassword()
+
+
+def read_option(
+    model: ops.Model, secret_id: str | None, check: Callable[[Content], _Checked]
+) -> _Checked | str | None:
+    """Read the secret of an option, checked; a text says why it cannot be read, None: unset.
 
     What this unit already follows is read first, which costs one hook tool; a bad one is read
     again in its newest revision, since Juju tells nobody that a secret was granted.
     """
     if not secret_id:
-        return AgentPassword()
+        return None
     try:
         secret = model.get_secret(id=secret_id)
-        found = _checked(secret.get_content())
-        return _checked(secret.get_content(refresh=True)) if found.problem else found
+        found = check(secret.get_content())
+        return check(secret.get_content(refresh=True)) if found.problem else found
     except ops.SecretNotFoundError:
-        return AgentPassword(problem="the secret does not exist or was removed")
+        return "the secret does not exist or was removed"
     except ops.ModelError:
-        return AgentPassword(
-            problem="the secret cannot be read; is it granted to this application?"
-        )
+        return "the secret cannot be read; is it granted to this application?"
 
 
 def _checked(content: Content) -> AgentPassword:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 import ops
 
 from src import cluster, secrets
+from src.deploy_key import DeployKey, parse_key
+from src.origin import KNOWN_HOSTS, REPOSITORY, SSH_KEY, Origin, proxies
 
 PEERS = "wazuh-peers"
 SECRETS_DIGEST = "secrets"
-REPOSITORY = "custom-config-repository"
 ENROLMENT_OPTION = "agent-password"
 
 
@@ -31,8 +32,8 @@ class State:
     names: cluster.Names
     leader: bool
     peers: Peers
-    repository: str
-    """The text of the option `custom-config-repository`; empty when it is not set."""
+    origin: Origin
+    """What is said of the configuration repository."""
     password_option: str
     """The id of the secret of the option `agent-password`; empty when it is not set."""
     agent_password: secrets.AgentPassword
@@ -66,11 +67,31 @@ def load(model: ops.Model) -> State:
         names=cluster.Names(model.app.name, model.name),
         leader=model.unit.is_leader(),
         peers=peers,
-        repository=str(model.config.get(REPOSITORY, "")).strip(),
+        origin=_origin(model),
         password_option=password_option,
         agent_password=secrets.read_agent_password(model, password_option),
         digest_key=_digest_key(model, peers),
     )
+
+
+def _origin(model: ops.Model) -> Origin:
+    """Read what concerns the configuration repository; the secret only when there is one."""
+    address = str(model.config.get(REPOSITORY, "")).strip()
+    if not address:
+        return Origin()
+    key_option = str(model.config.get(SSH_KEY, ""))
+    return Origin(
+        address=address,
+        known_hosts=str(model.config.get(KNOWN_HOSTS, "")).strip(),
+        key_option=key_option,
+        key=_deploy_key(model, key_option),
+        proxies=proxies(),
+    )
+
+
+def _deploy_key(model: ops.Model, secret_id: str) -> DeployKey:
+    found = secrets.read_option(model, secret_id, parse_key)
+    return DeployKey(problem=found) if isinstance(found, str) else found or DeployKey()
 
 
 def _load_peers(model: ops.Model) -> Peers:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import ops
 
-from src import cluster, state, wazuh
+from src import cluster, origin, state, wazuh
 from src.cluster import Role
 from src.picture import Picture
 
@@ -40,18 +40,22 @@ def find(
 def _bad_options(picture: Picture) -> list[str]:
     reasons = {
         state.ENROLMENT_OPTION: picture.juju.agent_password.problem,
-        state.REPOSITORY: _repository_problem(picture),
+        **picture.problems(),
+        **_fetching(picture),
     }
     return [f"{option}: {reason}" for option, reason in reasons.items() if reason]
 
 
-def _repository_problem(picture: Picture) -> str | None:
-    """Tell what is wrong with the address, or with what was found there."""
-    if not picture.juju.repository:
-        return None
+def _fetching(picture: Picture) -> dict[str, str]:
+    """Tell why the repository that is wished for now is not in force."""
     found = picture.workload
-    problem = found.applied.problem if picture.is_settled() else picture.repository()[1]
-    return problem or found.fetched.error or found.report.ruleset_error
+    if not picture.juju.origin.address:
+        return {}
+    if picture.is_current(found.fetched) and found.fetched.error:
+        return {found.fetched.option: found.fetched.error}
+    if found.report.ruleset_error:
+        return {origin.REPOSITORY: found.report.ruleset_error}
+    return {}
 
 
 def _unit(picture: Picture, units: Callable[[], int], waiting_for: str | None) -> ops.StatusBase:

@@ -2,19 +2,22 @@
 
 import http.client
 import json
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import ops
 
-from src import files
+from src import files, origin
 
 CONTAINER = "wazuh-server"
 STATE_NOTICE = "wazuh-server.local/state"
 REPORT = "/run/wazuh-server/state.json"
 RESULT = "/var/lib/wazuh-repository/result.json"
 _LONGEST_SENTENCE = 300
+_TREE = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?(-[0-9a-f]{8})?")
+"""A fetched tree: the commit, and a short digest of the subdirectory where one is set."""
 _UNREACHABLE = (ops.pebble.Error, OSError, http.client.HTTPException)
 
 
@@ -57,8 +60,8 @@ class Applied:
     renew_after: str = ""
     wake: int = 0
     serve: Mapping[str, str | None] | None = None
-    problem: str | None = None
-    """Why the option `custom-config-repository` was not taken."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Why which option was not taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class Fetched:
     request: str = ""
     commit: str | None = None
     error: str | None = None
+    option: str = origin.REPOSITORY
+    """The option that has to be set right when there is an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,9 @@ def _apply(container: ops.Container, found: Workload, change: Change) -> None:
         for path, mode in files.DIRECTORIES.items():
             container.make_dir(path, make_parents=True, permissions=mode)
     _push(container, _memory(found.applied, inputs="", pushed={}, layer={}))
+    wanted = rendered.digests()
+    for path in sorted(set(known) - set(wanted)):
+        container.remove_path(path)
     for file in rendered.files:
         if known.get(file.path) != file.digest:
             _push(container, file)
@@ -150,8 +158,16 @@ def _apply(container: ops.Container, found: Workload, change: Change) -> None:
         container.pebble.replan_services(timeout=0)
     if change.fetch:
         container.pebble.start_services(["repository"], timeout=0)
-    pushed, layer = rendered.digests(), rendered.layer
-    _push(container, _memory(change.applied, inputs=rendered.inputs, pushed=pushed, layer=layer))
+    layer = rendered.layer
+    _push(container, _memory(change.applied, inputs=rendered.inputs, pushed=wanted, layer=layer))
+
+
+def fetch(container: ops.Container) -> None:
+    """Have the configuration repository fetched, without waiting. Raises UnreachableError."""
+    try:
+        container.pebble.start_services(["repository"], timeout=0)
+    except _UNREACHABLE as error:
+        raise UnreachableError(f"{type(error).__name__}: {error}") from error
 
 
 def _push(container: ops.Container, file: files.File) -> None:
@@ -219,7 +235,7 @@ _TYPES: dict[str, type | types.UnionType] = {
     "renew_after": str,
     "wake": int,
     "serve": dict | None,
-    "problem": str | None,
+    "problems": dict,
 }
 
 
@@ -245,10 +261,12 @@ def _report(value: Mapping) -> Report:
 
 
 def _fetched(value: Mapping) -> Fetched:
+    commit, option = _text(value.get("commit")), value.get("option")
     return Fetched(
         request=_text(value.get("request")),
-        commit=_text(value.get("commit")) or None,
+        commit=commit if _TREE.fullmatch(commit) else None,
         error=_sentence(value.get("error")),
+        option=option if option in origin.OPTIONS else origin.REPOSITORY,
     )
 
 

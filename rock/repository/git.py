@@ -4,16 +4,18 @@ import logging
 import os
 import re
 import resource
+import shlex
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from repository.places import MEBIBYTE, Limits, RefusedError
+from repository.places import KNOWN_HOSTS, MEBIBYTE, SSH_KEY, Limits, RefusedError
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +33,49 @@ _SETTINGS = (
     "submodule.recurse=false",
 )
 
+# What ssh may use: nothing of the machine's or a person's, and no key but the known ones.
+_SSH = (
+    "ssh",
+    *("-F", "/dev/null", "-T"),
+    "-oBatchMode=yes",
+    "-oStrictHostKeyChecking=yes",
+    "-oGlobalKnownHostsFile=/dev/null",
+    "-oUpdateHostKeys=no",
+    "-oIdentitiesOnly=yes",
+    "-oIdentityAgent=none",
+    "-oPreferredAuthentications=publickey",
+    "-oClearAllForwardings=yes",
+    "-oControlMaster=no",
+    "-oProxyCommand=none",
+    "-oLogLevel=ERROR",
+    "-oServerAliveInterval=5",
+    "-oServerAliveCountMax=3",
+)
+
+# ssh's own words come first: Git adds to them that it cannot read from the remote.
+_SSH_SENTENCES = (
+    (
+        r"remote host identification has changed|host key for \S+ has changed",
+        "the host's key is another one than the known one",
+        KNOWN_HOSTS,
+    ),
+    (
+        r"host key is known for|host key verification failed",
+        "no key of the host is in it",
+        KNOWN_HOSTS,
+    ),
+    (r"marked as revoked", "the host's key is revoked there", KNOWN_HOSTS),
+    (
+        r"load key .*(error in libcrypto|invalid format|incorrect passphrase|bad permissions)",
+        "the private key cannot be read",
+        SSH_KEY,
+    ),
+    (r"permission denied \(", "the server does not take this key", SSH_KEY),
+)
+
 # Git's and curl's own words, in English because LC_ALL is C, and what people are told.
 _SENTENCES = (
+    (r"proxy", "the proxy of the model's options does not let it through"),
     (r"could not resolve host", "the host is unknown"),
     (r"operation too slow|timed? ?out", "the host does not answer in time"),
     (
@@ -57,17 +100,40 @@ _SENTENCES = (
     (
         r"reset by peer|empty reply|early eof|hung up|unexpected disconnect|recv failure|"
         r"invalid index-pack output|bad line length|rpc failed|transfer closed|"
-        r"not valid: is this a git repository|error: 5\d\d",
+        r"not valid: is this a git repository|error: 5\d\d|"
+        r"connection closed by|kex_exchange|banner exchange|broken pipe",
         "the server breaks off or does not answer as a Git server",
     ),
-    (r"not found|error: 404", "there is no repository at this address"),
+    (
+        r"not found|error: 404|does not appear to be a git repository",
+        "there is no repository at this address",
+    ),
 )
-_ADDRESS = re.compile(r"https?://\S+")
+_ADDRESS = re.compile(r"(https?|ssh)://\S+")
 _TOO_LARGE = re.compile(r"file too large", re.IGNORECASE)
 
 
 class TooLargeError(RefusedError):
     """Git wanted to write more than it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How servers are reached: the proxies, and the files that ssh needs."""
+
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    key: Path | None = None
+    known_hosts: Path | None = None
+
+    def environment(self, seconds: int) -> dict[str, str]:
+        """Put it into Git's environment: what is an argument, everybody on the machine sees."""
+        files = (f"-oIdentityFile={self.key}", f"-oUserKnownHostsFile={self.known_hosts}")
+        words = (*_SSH, f"-oConnectTimeout={seconds}", *files)
+        return {
+            **self.proxies,
+            "GIT_SSH_COMMAND": shlex.join(words),
+            "GIT_SSH_VARIANT": "ssh",
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +143,7 @@ class Git:
     directory: Path
     deadline: float
     limits: Limits
+    ways: Ways = field(default_factory=Ways)
 
     def run(
         self, *arguments: str, protocols: str = "", stdin: bytes = b"", most: int | None = None
@@ -99,7 +166,7 @@ class Git:
                 subprocess.Popen(
                     ["git", *_options(self.limits), *arguments],
                     cwd=self.directory,
-                    env=_environment(self.directory, protocols),
+                    env=self._environment(protocols),
                     stdin=question,
                     stdout=answer,
                     stderr=errors,
@@ -111,6 +178,23 @@ class Git:
                 raise _refusal(status, _text(errors), most)
             answer.seek(0)
             return answer.read()
+
+    def _environment(self, protocols: str) -> dict[str, str]:
+        """Nothing of the machine's or a person's own configuration, and nobody to ask."""
+        ways = self.ways.environment(self.limits.stall_seconds) if protocols else {}
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self.directory),
+            "LC_ALL": "C",
+            "GIT_ALLOW_PROTOCOL": protocols,
+            "GIT_ASKPASS": "/bin/false",
+            "GIT_ATTR_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_PROTOCOL_FROM_USER": "0",
+            "GIT_TERMINAL_PROMPT": "0",
+            **ways,
+        }
 
     def _wait(self, process: subprocess.Popen) -> int:
         try:
@@ -145,6 +229,9 @@ def _refusal(status: int, text: str, most: int) -> RefusedError:
     _log.warning("git: status %s: %a", status, text)
     if status == -signal.SIGXFSZ or _TOO_LARGE.search(text):
         return TooLargeError(f"larger than {most // MEBIBYTE} MiB")
+    for pattern, said, option in _SSH_SENTENCES:
+        if re.search(pattern, text, re.IGNORECASE):
+            return RefusedError(said, option)
     return RefusedError(sentence(text) or f"Git cannot read it (exit status {status})")
 
 
@@ -160,22 +247,6 @@ def sentence(text: str) -> str | None:
 def _options(limits: Limits) -> list[str]:
     settings = (*_SETTINGS, f"http.lowSpeedTime={limits.stall_seconds}")
     return [part for setting in settings for part in ("-c", setting)]
-
-
-def _environment(directory: Path, protocols: str) -> dict[str, str]:
-    """Nothing of the machine's or a person's own configuration, and nobody to ask."""
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": str(directory),
-        "LC_ALL": "C",
-        "GIT_ALLOW_PROTOCOL": protocols,
-        "GIT_ASKPASS": "/bin/false",
-        "GIT_ATTR_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": "/dev/null",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_PROTOCOL_FROM_USER": "0",
-        "GIT_TERMINAL_PROMPT": "0",
-    }
 
 
 def _end_group(leader: int) -> None:

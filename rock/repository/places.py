@@ -4,10 +4,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MEBIBYTE = 1024 * 1024
+REPOSITORY = "custom-config-repository"
+SSH_KEY = "custom-config-ssh-key"
+KNOWN_HOSTS = "custom-config-known-hosts"
 
 
 class RefusedError(Exception):
-    """Why a repository is not taken, as one short sentence fit for a status line."""
+    """Why a repository is not taken, as one short sentence fit for a status line.
+
+    `option` names the charm's option that has to be set right.
+    """
+
+    def __init__(self, sentence: str, option: str = REPOSITORY):
+        super().__init__(sentence)
+        self.option = option
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +31,16 @@ class Places:
     request: Path = Path("/etc/wazuh-server/repository.json")
     home: Path = Path("/var/lib/wazuh-repository")
     socket: Path = Path("/charm/container/pebble.socket")
+
+    @property
+    def key(self) -> Path:
+        """The private key for ssh."""
+        return self.request.with_suffix(".key")
+
+    @property
+    def known_hosts(self) -> Path:
+        """The public keys that ssh servers may have."""
+        return self.request.with_suffix(".known_hosts")
 
     @property
     def result(self) -> Path:

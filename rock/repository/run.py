@@ -6,13 +6,15 @@ import os
 import shutil
 import signal
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from repository import content, pebble, remote, store, tree
-from repository.git import Git
+from repository.git import Git, Ways
 from repository.places import Limits, Places, RefusedError
 
+_PROXIES = {"http_proxy", "https_proxy", "no_proxy"}
 _log = logging.getLogger(__name__)
 
 
@@ -24,6 +26,7 @@ class Request:
     url: str
     ref: str | None
     subdirectory: str | None
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def read_request(path: Path) -> Request:
@@ -36,9 +39,10 @@ def read_request(path: Path) -> Request:
         _text(data.get("url")),
         _text_or_none(data.get("ref")),
         _text_or_none(data.get("subdirectory")),
+        _proxies(data.get("proxies", {})),
     )
-    if not request.url.startswith(("https://", "http://")):
-        raise ValueError("no http address")
+    if not request.url.startswith(("https://", "http://", "ssh://")):
+        raise ValueError("no address")
     if (request.ref or "").startswith("-"):
         raise ValueError("no ref")
     return request
@@ -48,6 +52,12 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or not value.isprintable():
         raise ValueError("a text is due")
     return value
+
+
+def _proxies(value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or not set(value) <= _PROXIES:
+        raise ValueError("no proxies")
+    return {name: _text(text) for name, text in value.items()}
 
 
 def _text_or_none(value: object) -> str | None:
@@ -62,7 +72,7 @@ def run(places: Places, limits: Limits) -> bool:
     try:
         now, error = fetch(places, limits, request), None
     except RefusedError as refusal:
-        now, error = before, str(refusal)
+        now, error = before, refusal
     store.report(places, request.request, now, error)
     if error is None:
         store.keep(places, {tree for tree in (before, now) if tree is not None})
@@ -75,7 +85,8 @@ def fetch(places: Places, limits: Limits, request: Request) -> str:
     """Bring the wanted tree here unless it is here; return its name."""
     space = store.workspace(places)
     try:
-        git = Git(_directory(space), time.monotonic() + limits.seconds, limits)
+        ways = Ways(request.proxies, places.key, places.known_hosts)
+        git = Git(_directory(space), time.monotonic() + limits.seconds, limits, ways)
         wanted = remote.find(git, request.url, request.ref)
         name = store.name(wanted.commit, request.subdirectory)
         if store.has(places, name):

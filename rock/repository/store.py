@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from repository.places import Places
+from repository.places import Places, RefusedError
 
 _TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?(?:-[0-9a-f]{8})?")
 _UNFINISHED = ".unfinished-"
@@ -76,9 +76,11 @@ def last(places: Places) -> str | None:
     return tree if isinstance(tree, str) and _TREE.fullmatch(tree) and has(places, tree) else None
 
 
-def report(places: Places, request: str, tree: str | None, error: str | None) -> None:
+def report(places: Places, request: str, tree: str | None, error: RefusedError | None) -> None:
     """Replace the result as one step."""
-    result = {"request": request, "commit": tree, "error": error}
+    result = {"request": request, "commit": tree, "error": str(error) if error else None}
+    if error:
+        result["option"] = error.option
     path = places.home / f"{_UNFINISHED}result"
     _write(path, json.dumps(result).encode() + b"\n")
     path.replace(places.result)

@@ -12,17 +12,28 @@ ALLOWED = {
     "digests": set(),
     "cluster": set(),
     "repository": set(),
+    "deploy_key": set(),
+    "origin": {"deploy_key", "repository"},
     "certificates": set(),
     "secrets": {"certificates", "digests"},
-    "files": {"cluster", "digests", "repository", "secrets"},
-    "state": {"cluster", "secrets"},
-    "wazuh": {"files"},
+    "files": {"cluster", "digests", "origin", "repository", "secrets"},
+    "state": {"cluster", "deploy_key", "origin", "secrets"},
+    "wazuh": {"files", "origin"},
     "senders": {"certificates", "secrets"},
     "picture": {"cluster", "digests", "files", "repository", "secrets", "state", "wazuh"},
-    "status": {"cluster", "picture", "state", "wazuh"},
+    "status": {"cluster", "origin", "picture", "state", "wazuh"},
     "charm": {"cluster", "files", "picture", "secrets", "senders", "state", "status", "wazuh"},
 }
-PURE = ("cluster", "files", "picture", "certificates", "digests", "repository")
+PURE = (
+    "cluster",
+    "files",
+    "picture",
+    "certificates",
+    "digests",
+    "repository",
+    "origin",
+    "deploy_key",
+)
 
 
 def _imports(name):

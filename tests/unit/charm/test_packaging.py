@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from src import files, state
+from src import files, origin, state
 from src.charm import WazuhOperatorCharm
 from tests.unit.charm.world import ROOT
 
@@ -28,7 +28,7 @@ def test_given_the_declaration_when_read_then_names_are_what_people_know(meta):
 
 
 def test_given_the_options_when_read_then_each_is_used_and_each_used_is_there(meta):
-    used = {state.REPOSITORY, state.ENROLMENT_OPTION}
+    used = {*origin.OPTIONS, state.ENROLMENT_OPTION}
 
     assert set(meta["config"]["options"]) == used
     assert meta["config"]["options"][state.ENROLMENT_OPTION]["type"] == "secret"

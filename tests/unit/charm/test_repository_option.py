@@ -53,6 +53,7 @@ def test_given_a_good_address_when_the_master_runs_then_it_is_fetched_beside_waz
         "url": "https://git.example.org:8443/team/rules",
         "ref": "main",
         "subdirectory": "wazuh",
+        "proxies": {},
     }
     assert unit.calls["start_services"] == 1
     assert unit.container.plan.services["repository"].user == "wazuh-git"
@@ -140,6 +141,15 @@ def test_given_a_leader_that_is_worker_when_the_option_is_set_then_it_leaves_rul
     assert worker.desired["role"] == "worker"
     assert worker.desired["ruleset"] is None
     assert worker.calls["start_services"] == 0
+
+
+def test_given_an_error_of_an_older_wish_when_shown_then_it_is_not(master):
+    master.stop("repository")
+    master.fetched(request="another", commit=None, error="the host is unknown")
+
+    master.run("config_changed")
+
+    assert isinstance(master.status, ops.ActiveStatus)
 
 
 def test_given_an_error_of_many_lines_when_shown_then_it_is_one_short_line(master):

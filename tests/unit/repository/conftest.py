@@ -14,7 +14,7 @@ import pytest
 from repository.places import Limits, Places
 from repository.run import run
 
-from sandbox import git_server
+from tests.unit.repository import servers
 
 RULES = b'<group name="local,">\n  <rule id="100100" level="3"></rule>\n</group>\n'
 
@@ -64,10 +64,22 @@ def origin(tmp_path: Path) -> Origin:
     return repository
 
 
+@pytest.fixture(scope="session")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """One web server for all tests: its address, and the folder of what it serves."""
+    root = tmp_path_factory.mktemp("served")
+    with servers.web(root, tmp_path_factory.mktemp("lighttpd")) as address:
+        yield address, root
+
+
 @pytest.fixture
-def url(origin: Origin) -> Iterator[str]:
-    with git_server.serving(origin.path) as server:
-        yield server.url
+def url(origin: Origin, web: tuple[str, Path]) -> Iterator[str]:
+    """The repository's address on the web server."""
+    address, root = web
+    link = root / f"{origin.path.parent.name}"
+    link.symlink_to(origin.path / ".git")
+    yield f"{address}/{link.name}"
+    link.unlink()
 
 
 @dataclass
@@ -76,11 +88,13 @@ class Charm:
 
     places: Places
     notices: list[dict] = field(default_factory=list)
+    proxies: dict[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=lambda: Limits(seconds=30))
 
     def ask(self, url: str, ref: str | None = None, subdirectory: str | None = None) -> None:
         """Write the file that the charm pushes."""
-        request = {"request": "r1", "url": url, "ref": ref, "subdirectory": subdirectory}
+        request: dict = {"request": "r1", "url": url, "ref": ref, "subdirectory": subdirectory}
+        request["proxies"] = self.proxies
         self.places.request.write_text(json.dumps(request))
 
     def result(self, url: str, ref: str | None = None, subdirectory: str | None = None) -> dict:

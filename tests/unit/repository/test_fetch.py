@@ -449,3 +449,31 @@ def test_given_a_run_when_terminated_then_git_ends_with_it(charm, origin, tmp_pa
             assert process.wait(30) == 143
         assert left.wait(30)
     assert list(places.home.iterdir()) == []
+
+
+def test_given_a_proxy_when_fetched_then_git_asks_it_and_not_the_host(charm):
+    asked: list[str] = []
+
+    class Proxy(SimpleHTTPRequestHandler):
+        """Notes what it is asked for, and lets nothing through."""
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(403)
+
+        def log_request(self, code: object = "-", size: object = "-") -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        port = server.server_address[1]
+        charm.proxies = {"http_proxy": f"http://user:hunter22@127.0.0.1:{port}"}
+        error = charm.error("http://git.example.org/rules")
+        charm.proxies["no_proxy"] = "git.example.org"
+        direct = charm.error("http://git.example.org/rules")
+        server.shutdown()
+
+    assert len(asked) == 1
+    assert asked[0].startswith("http://git.example.org/rules/info/refs")
+    assert "hunter22" not in error
+    assert direct == "the host is unknown"

@@ -45,12 +45,12 @@ def refused(text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("git+hhtp://h/a", 'unknown scheme "git+hhtp" (use git+https or git+http)'),
-        ("git+ssh://git@h/a", 'unknown scheme "git+ssh" (use git+https or git+http)'),
-        ("https://h/a", 'unknown scheme "https" (use git+https or git+http)'),
-        ("git://h/a", 'unknown scheme "git" (use git+https or git+http)'),
-        ("file:///etc", 'unknown scheme "file" (use git+https or git+http)'),
-        ("--upload-pack=x://h/a", "unknown scheme (use git+https or git+http)"),
+        ("git+hhtp://h/a", 'unknown scheme "git+hhtp" (use git+https, git+ssh or git+http)'),
+        ("ssh://git@h/a", 'unknown scheme "ssh" (use git+https, git+ssh or git+http)'),
+        ("https://h/a", 'unknown scheme "https" (use git+https, git+ssh or git+http)'),
+        ("git://h/a", 'unknown scheme "git" (use git+https, git+ssh or git+http)'),
+        ("file:///etc", 'unknown scheme "file" (use git+https, git+ssh or git+http)'),
+        ("--upload-pack=x://h/a", "unknown scheme (use git+https, git+ssh or git+http)"),
     ],
 )
 def test_given_another_scheme_when_parsed_then_the_accepted_ones_are_named(text, reason):
@@ -126,6 +126,16 @@ def test_given_a_bad_address_when_parsed_then_the_reason_names_the_part(text, pa
     assert part in refused(text)
 
 
+def test_given_ssh_when_parsed_then_its_port_is_kept_and_its_user_is_git_unless_named():
+    assert Source.parse("git+ssh://h:2222/a.git").url == "ssh://git@h:2222/a.git"
+    assert Source.parse("git+ssh://deploy@h/a").url == "ssh://deploy@h/a"
+
+
+@pytest.mark.parametrize("user", ["-oProxyCommand=id", "a b", "", "a%0a", "a@b"])
+def test_given_a_user_that_is_no_name_when_parsed_then_it_is_refused(user):
+    assert refused(f"git+ssh://{user}@h/a")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -184,7 +194,7 @@ refs = st.from_regex(r"[a-z][a-z0-9._+]{0,8}[a-z0-9](/[a-z0-9]{1,4})?", fullmatc
 
 
 @given(
-    scheme=st.sampled_from(["git+https", "git+http"]),
+    scheme=st.sampled_from(["git+https://", "git+http://", "git+ssh://git@", "git+ssh://a.b@"]),
     host=names,
     port=st.none() | st.integers(1, 65535),
     path=st.lists(names, min_size=1, max_size=4),
@@ -194,7 +204,7 @@ refs = st.from_regex(r"[a-z][a-z0-9._+]{0,8}[a-z0-9](/[a-z0-9]{1,4})?", fullmatc
 def test_given_good_parts_when_put_together_then_they_are_taken_and_written_back(
     scheme, host, port, path, ref, directory
 ):
-    text = f"{scheme}://{host}" + ("" if port is None else f":{port}") + "/" + "/".join(path)
+    text = f"{scheme}{host}" + ("" if port is None else f":{port}") + "/" + "/".join(path)
     text += "" if ref is None else f"@{ref}"
     text += "" if directory is None else "#subdirectory=" + "/".join(directory)
 
