@@ -67,6 +67,14 @@ class Keys:
     digest: str = ""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Edition:
+    """Which copy of what people made through the API: the master's epoch, and its count."""
+
+    epoch: int = 0
+    counter: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What the volume remembers."""
@@ -108,6 +116,7 @@ class Answer:
     released: int = 0  # the epoch for which nothing here writes client.keys
     keys: Keys = Keys()
     incarnation: str = ""
+    rbac: Edition = Edition()
     heard: float = 0.0
 
     @property
@@ -137,6 +146,7 @@ class Seen:
     answers: tuple[Answer, ...] = ()  # the last one of each
     gathered: Mapping[str, Keys] = field(default_factory=dict)  # node → keys held whole
     merged: int = 0  # the last `Merge.attempt` that is on the volume
+    rbac: Edition = Edition()  # the newest copy of what people made that is held here
     kubernetes: bool = False  # the Kubernetes API takes a connection
     api: bool = False  # port 55000 listens
     disk: bool = True  # enough is free
@@ -200,6 +210,7 @@ class State:
     since: float = 0.0
     ready: bool = False
     keys: Keys = Keys()
+    rbac: Edition = Edition()
     released: int = 0
     peers: int | None = None  # the last that resolved
     contact: float | None = None  # when anybody else was last reached
@@ -249,6 +260,7 @@ def status(state: State) -> Answer:
         released=state.released,
         keys=state.keys,
         incarnation=memory.incarnation,
+        rbac=state.rbac,
     )
 
 
@@ -258,7 +270,7 @@ def step(
     """Take one step. Returns the new state and the orders that hold from now on."""
     if not state.recalled and seen.memory is not None:
         state = replace(state, memory=seen.memory, recalled=True)
-    state = replace(state, keys=seen.keys, peers=_peers(state, seen))
+    state = replace(state, keys=seen.keys, rbac=seen.rbac, peers=_peers(state, seen))
     if desired is None or not state.recalled:
         return _unready(state, seen, now)
     heard = tuple(
@@ -396,7 +408,7 @@ def _claim(state: State, look: Look) -> tuple[State, list[Action]]:
     if found < wanted:
         return _enter(state, "refused", _too_few(state, found, wanted), look.now), hold
     state = _enter(state, "gathering", "merging the agents' keys", look.now)
-    if seen.running & WRITERS:
+    if seen.running & FRONT:
         return state, hold
     missed = not ordered and (found or state.memory.serving.epoch)
     reserve = found + GAP if missed else None
@@ -437,9 +449,11 @@ def _may_take_over(
     """Decide whether nobody else can be serving, and nobody has keys to give."""
     if missing or not look.durable or _cut_off(state, look):
         return False
+    waited = look.now - (look.now if state.claimed is None else state.claimed)
+    if _behind(look) and waited < look.times.patience:
+        return False
     if ordered:
         return True
-    waited = look.now - (look.now if state.claimed is None else state.claimed)
     if state.peers is None:
         return waited >= look.times.takeover
     if waited < look.times.settle and state.peers:
@@ -448,6 +462,11 @@ def _may_take_over(
     if len(acks) >= state.peers and (not old.epoch or old.master in acks | {state.node}):
         return True
     return waited >= _longest_wait(state, look)
+
+
+def _behind(look: Look) -> bool:
+    """Tell whether another unit has a newer copy of what people made through the API."""
+    return any(a.rbac > look.seen.rbac for a in look.heard)
 
 
 def _longest_wait(state: State, look: Look) -> float:
@@ -569,11 +588,11 @@ def _tell_released(state: State, look: Look) -> State:
 
 
 def _released(state: State, look: Look) -> int:
-    """Name the epoch for which nothing that writes client.keys is left here.
+    """Name the epoch for which nothing that writes keys or users is left here.
 
-    A worker's authd only passes requests on.
+    A worker's authd and API only pass requests on.
     """
-    writers = frozenset({CLUSTER}) if look.seen.role == "worker" else WRITERS
+    writers = frozenset({CLUSTER}) if look.seen.role == "worker" else FRONT
     free = look.durable and not look.seen.running & writers
     return state.memory.term.epoch if free else 0
 

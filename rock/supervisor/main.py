@@ -22,6 +22,7 @@ from . import (
     peers,
     places,
     processes,
+    rbac,
     report,
     ruleset,
     senders,
@@ -58,7 +59,8 @@ class Supervisor:
         self._notices = pebble.Notices(where.pebble)
         self._tree = tree.Tree(where, pace)
         self._senses = senses.Senses(where, pace, os.environ)
-        self._peers = peers.Peers(where, pace, lambda: machine.status(self._state))
+        self._people = rbac.Keeper(where)
+        self._peers = peers.Peers(where, pace, lambda: machine.status(self._state), self._people)
         self._rules = ruleset.Keeper(where)
 
     def run(self) -> int:
@@ -111,6 +113,9 @@ class Supervisor:
             self._recall()
         self._read_keys(now)
         facts = self._tree.facts()
+        # After the look at the processes: an API that is seen stopped changes nothing any more.
+        if self._has_people():
+            self._people.take(self._state.memory.served)
         epoch = self._state.memory.term.epoch
         return machine.Seen(
             memory=self._memory,
@@ -125,6 +130,7 @@ class Supervisor:
             answers=self._peers.answers(),
             gathered={node: g.keys for node, g in self._peers.gathered(epoch).items()},
             merged=self._merged,
+            rbac=self._people.edition(),
             kubernetes=self._senses.kubernetes.value() is True,
             api=self._senses.api(),
             disk=self._senses.disk(),
@@ -132,6 +138,17 @@ class Supervisor:
             wake=self._last_wake(),
             failure=facts.failure,
         )
+
+    def _has_people(self) -> bool:
+        """Tell whether what people made is here and not only a copy of it."""
+        memory, own = self._state.memory, self._state.node
+        is_newest = memory.served > 0 and memory.serving == machine.Term(memory.served, own)
+        return is_newest and self._people.holds()
+
+    def _inheritance(self) -> rbac.Copy | None:
+        """Return the copy that a new master begins from; the last master has it all itself."""
+        taking_over = machine.status(self._state).claims and not self._has_people()
+        return self._people.newest() if taking_over else None
 
     def _recall(self) -> None:
         try:
@@ -158,6 +175,7 @@ class Supervisor:
     # Acting ---------------------------------------------------------------------------------
 
     def _carry_out(self, actions: Iterable[machine.Action], order: desired.Order | None) -> None:
+        self._tree.inherit(self._inheritance())
         for action in actions:
             self._try(action, order)
 
@@ -185,7 +203,9 @@ class Supervisor:
 
     def _merge(self, action: machine.Merge) -> None:
         """Unite what was gathered with our own; the old master's copy first, then by name."""
-        if action.attempt == self._merged:
+        inheritance = self._inheritance()
+        arrived = inheritance is None or self._tree.inherited() == inheritance.edition
+        if action.attempt == self._merged or not arrived:
             return
         memory = self._state.memory
         gathered = self._peers.gathered(memory.term.epoch)

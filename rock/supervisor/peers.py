@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from . import identity, keys, wire
+from . import identity, keys, rbac, wire
 from .machine import Answer, Keys, Term, Times
 from .places import Places
 
@@ -43,8 +43,10 @@ class Peers:
         places: Places,
         times: Times,
         own: Callable[[], Answer],
+        people: rbac.Keeper,
     ) -> None:
         self._places = places
+        self._people = people
         self._times = times
         self._own = own
         self._host, self._port = places.address, places.ports.peers
@@ -161,22 +163,40 @@ class Peers:
         ):
             if not current.recognises(stream):
                 raise wire.FormError("another certificate")
-            node = ""
+            answer: Answer | None = None
             while not (end.is_set() or self._stop.is_set()):
-                node = self._nodes[address] = self._question(stream, node)
-                end.wait(self._times.poll)
+                answer = self._question(stream, answer)
+                self._nodes[address] = answer.node
+                if not self._newer(answer):
+                    end.wait(self._times.poll)
 
-    def _question(self, stream: ssl.SSLSocket, node: str) -> str:
-        """Ask once; returns the node that answered."""
+    def _question(self, stream: ssl.SSLSocket, before: Answer | None) -> Answer:
+        """Ask once, for what the last answer showed to be wanted; returns the answer."""
         nodes, epoch = self._asked
-        wants = node in nodes
-        stream.settimeout(_KEYS_SECONDS if wants else _SECONDS)
-        wire.send(stream, wire.Message(self._own(), wants_keys=wants))
+        wants = before is not None and before.node in nodes
+        newer = before is not None and self._newer(before)
+        stream.settimeout(_KEYS_SECONDS if wants or newer else _SECONDS)
+        wire.send(stream, wire.Message(self._own(), wants_keys=wants, wants_rbac=newer))
         message = wire.receive(stream, wire.ANSWER, time.monotonic())
         self._hear(message.answer)
         if wants and message.keys is not None:
             self._gather(message, epoch)
-        return message.answer.node
+        if newer and message.rbac is not None:
+            self._keep(message.rbac)
+        elif newer:
+            raise wire.FormError("an edition that is not given")
+        return message.answer
+
+    def _newer(self, answer: Answer) -> bool:
+        """Tell whether a unit has a newer copy of what people made than this one."""
+        return answer.rbac > self._people.edition()
+
+    def _keep(self, text: str) -> None:
+        """Keep a newer copy. A damaged one ends the connection, and is asked for again."""
+        try:
+            self._people.offer(text)
+        except rbac.CopyError as error:
+            raise wire.FormError(str(error)) from None
 
     def _hear(self, answer: Answer) -> None:
         if answer.node != self._own().node:
@@ -268,12 +288,21 @@ class Peers:
     def _reply(self, question: wire.Message) -> wire.Message:
         """Say how we are, and give the keys to a claimant we have released for."""
         answer = self._own()
+        copy = self._people.newest() if question.wants_rbac else None
+        return wire.Message(
+            answer,
+            keys=self._keys_for(question, answer),
+            rbac=rbac.dump(copy) if copy else None,
+        )
+
+    def _keys_for(self, question: wire.Message, answer: Answer) -> str | None:
+        """Give client.keys to whom this unit has released for, if they are as it says."""
         claimant = question.answer
         theirs = Term(claimant.term.epoch, claimant.node)
         if not (question.wants_keys and answer.term == theirs and answer.released == theirs.epoch):
-            return wire.Message(answer)
+            return None
         text = keys.load(self._places.client_keys)
-        return wire.Message(answer, keys=text if keys.summary(text) == answer.keys else None)
+        return text if keys.summary(text) == answer.keys else None
 
 
 def _is_own(family: int, address: str) -> bool:

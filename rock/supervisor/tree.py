@@ -20,9 +20,9 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from . import files, keys, processes, ruleset, seed, users
+from . import files, keys, processes, rbac, ruleset, seed, users
 from .desired import Order
-from .machine import API, CLUSTER, ENROLMENT, FRONT, SESSIONS, Role, Run, Times
+from .machine import API, CLUSTER, ENROLMENT, FRONT, SESSIONS, Edition, Role, Run, Times
 from .places import Places
 from .probes import database_answers
 
@@ -112,6 +112,8 @@ class Tree:
         self._users: dict[str, users.User] = {}
         self._preset = ""  # the users' generation that the database is known to have
         self._fresh = False  # and no start has used it yet
+        self._inheritance: rbac.Copy | None = None
+        self._inherited = Edition()
         self._graveyard = processes.Graveyard()
         self._warned = ""
 
@@ -136,6 +138,14 @@ class Tree:
     def renew(self) -> None:
         """Have everything started anew: client.keys was changed under its readers."""
         self._stale = True
+
+    def inherit(self, copy: rbac.Copy | None) -> None:
+        """Set what people made under another master, to begin from while nothing serves it."""
+        self._inheritance = copy
+
+    def inherited(self) -> Edition:
+        """Return which copy is in its place."""
+        return self._inherited
 
     def alive(self) -> bool:
         """Tell whether the thread still works."""
@@ -199,6 +209,8 @@ class Tree:
         run, order = self._wanted
         if run.role is None or order is None:
             self._withhold(run.without, table)
+            if run.without >= FRONT:
+                self._install_inheritance()
             self._prepare(order)
             if self._role is not None:
                 self._keep(run.without, table)
@@ -279,6 +291,16 @@ class Tree:
         except (users.UsersError, OSError) as error:
             self._again = time.monotonic() + 2.0
             self._warn(str(error))
+
+    def _install_inheritance(self) -> None:
+        """Put what people made into its place; the charm's users are set anew upon it."""
+        copy = self._inheritance
+        if copy is None or copy.edition == self._inherited:
+            return
+        self._preset, self._fresh = "", False
+        rbac.install(self._places, copy)
+        self._inherited = copy.edition
+        _log.info("what people made through the API is here, as of epoch %d", copy.edition.epoch)
 
     def _set_users(self, order: Order) -> None:
         """Set the users while nothing serves them. Raises UsersError: then no API."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from .machine import Answer, Keys, Phase, Term
+from .machine import Answer, Edition, Keys, Phase, Term
 
 _LENGTH = struct.Struct("!I")
 _SCHEMA = 1
@@ -31,11 +31,13 @@ class FormError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """How a unit is, and its client.keys or the wish for the other's."""
+    """How a unit is, and what it gives or wishes to have: client.keys, what people made."""
 
     answer: Answer
     wants_keys: bool = False
     keys: str | None = None
+    wants_rbac: bool = False
+    rbac: str | None = None
 
 
 def send(stream: socket.socket, message: Message) -> None:
@@ -82,17 +84,19 @@ def _dump(message: Message) -> dict[str, object]:
         "highest-id": answer.keys.highest,
         "digest": answer.keys.digest,
         "incarnation": answer.incarnation,
+        "rbac-epoch": answer.rbac.epoch,
+        "rbac-counter": answer.rbac.counter,
         "wants-keys": message.wants_keys,
         "keys": message.keys,
+        "wants-rbac": message.wants_rbac,
+        "rbac": message.rbac,
     }
 
 
 def _load(content: object, heard: float) -> Message:
     if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
         raise ValueError("schema")
-    keys = content.get("keys")
-    if keys is not None and not isinstance(keys, str):
-        raise TypeError("keys")
+    keys, rbac = (_optional(content, name) for name in ("keys", "rbac"))
     answer = Answer(
         node=_text(content, "node", _NODE),
         term=_term(content, "epoch", "master"),
@@ -106,9 +110,25 @@ def _load(content: object, heard: float) -> Message:
             _text(content, "digest", _HEX),
         ),
         incarnation=_text(content, "incarnation", _TOKEN),
+        rbac=_edition(content),
         heard=heard,
     )
-    return Message(answer, content.get("wants-keys") is True, keys)
+    wants_keys, wants_rbac = (content.get(f"wants-{name}") is True for name in ("keys", "rbac"))
+    return Message(answer, wants_keys, keys, wants_rbac, rbac)
+
+
+def _optional(content: Mapping[str, object], name: str) -> str | None:
+    value = content.get(name)
+    if value is not None and not isinstance(value, str):
+        raise TypeError(name)
+    return value
+
+
+def _edition(content: Mapping[str, object]) -> Edition:
+    """Read which copy a unit holds; one of an older image says nothing of it."""
+    if "rbac-epoch" not in content:
+        return Edition()
+    return Edition(_number(content, "rbac-epoch"), _number(content, "rbac-counter"))
 
 
 def _term(content: Mapping[str, object], epoch: str, master: str) -> Term:

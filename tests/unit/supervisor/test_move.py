@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from supervisor import rbac
+from supervisor.machine import Edition
 
 from tests.unit.ports import free_port
-from tests.unit.supervisor import certificates, fake_wazuh
+from tests.unit.supervisor import certificates, fake_wazuh, people
 from tests.unit.supervisor.fake_wazuh import Fake
 
 _KEY = "ab" * 32
@@ -157,3 +159,66 @@ def test_given_fewer_keys_than_were_known_when_claiming_then_it_waits_for_a_unit
     trio.start(2)
     trio[1].until(lambda: trio.serve(1), 150)
     assert _held(trio[1]).startswith(_keys(*range(1, 41)))
+
+
+def _edition(unit: Fake) -> tuple[int, int]:
+    path = unit.places.own / "rbac.json"
+    content = json.loads(path.read_text()) if path.exists() else {"epoch": 0, "counter": 0}
+    return content["epoch"], content["counter"]
+
+
+def test_given_users_made_through_the_api_when_the_master_moves_and_back_then_they_follow(
+    trio: Trio,
+):
+    trio.publish(1, 0)
+    trio.start()
+    trio.until(lambda: trio.serve(0))
+    people.add(trio[0].places, "wazuh", "ann")
+    trio.until(lambda: _edition(trio[1]) == _edition(trio[2]) == (1, 1))
+    people.add(trio[0].places, "last-minute")
+    trio.publish(2, 1)
+    trio.until(lambda: trio.serve(1))
+    assert people.names(trio[1].places) == ["ann", "last-minute", "wazuh"]
+    people.add(trio[1].places, "bob")
+    trio.publish(3, 0)
+    trio.until(lambda: trio.serve(0))
+    assert people.names(trio[0].places) == ["ann", "bob", "last-minute", "wazuh"]
+
+
+def test_given_a_master_lost_with_its_volume_when_another_takes_over_then_users_are_kept(
+    trio: Trio,
+):
+    trio.publish(1, 0)
+    trio.start()
+    trio.until(lambda: trio.serve(0))
+    people.add(trio[0].places, "wazuh", "ann")
+    trio.until(lambda: _edition(trio[1]) == _edition(trio[2]) == (1, 1))
+    trio[0].end()
+    # u1 was away meanwhile: only u2 has the newest copy.
+    (trio[1].places.own / "rbac.json").unlink()
+    trio[1].stop()
+    trio.publish(2, 1, 1, 2)
+    trio[1].start()
+    trio[1].until(lambda: trio.serve(1), 150)
+    assert people.names(trio[1].places) == ["ann", "wazuh"]
+    preset = (trio[1].home / "logs/preset").read_text()
+    assert preset.count("begun") >= 1, "the charm's users are set upon it"
+    trio.until(lambda: _edition(trio[2])[0] == 2)
+
+
+def test_given_a_copy_that_arrives_late_when_taking_over_then_the_charms_users_are_set_upon_it(
+    trio: Trio,
+):
+    trio[1].home.joinpath("api/configuration/security").mkdir(parents=True, exist_ok=True)
+    copy = rbac.Copy(Edition(1, 1), people.database("wazuh", "ann"), None)
+    trio[2].places.own.mkdir(parents=True)
+    rbac.Keeper(trio[2].places).offer(rbac.dump(copy))
+    trio.publish(2, 1, 1)
+    trio[1].start()
+    trio[1].until(lambda: "the API's users are set" in trio[1].log())
+    trio.publish(2, 1, 2)
+    trio[2].start()
+    trio[1].until(lambda: trio.serve(1), 150)
+    assert people.names(trio[1].places) == ["ann", "wazuh"]
+    log = trio[1].log()
+    assert log.rindex("the API's users are set") > log.rindex("what people made through the API")

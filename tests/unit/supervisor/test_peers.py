@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from supervisor import identity, keys, peers, wire
-from supervisor.machine import Answer, Keys, Term
+from supervisor import identity, keys, peers, rbac, wire
+from supervisor.machine import Answer, Edition, Keys, Term
 from supervisor.places import Places, Ports
 from supervisor.times import REAL
 
 from tests.unit.ports import free_port
-from tests.unit.supervisor import certificates
+from tests.unit.supervisor import certificates, people
 
 _HALF = struct.pack("!I", 100) + b"{"
 _KEYS = "001 web any " + "ab" * 32 + "\n"
@@ -34,6 +34,7 @@ class Peer:
     places: Places
     answer: Answer
     channel: peers.Peers
+    people: rbac.Keeper
 
     def until(self, condition: Callable[[], object], seconds: float = 20) -> None:
         end = time.monotonic() + seconds
@@ -76,8 +77,9 @@ class Net:
         (places.home / "etc").mkdir(parents=True)
         places.client_keys.write_text(_KEYS)
         certificates.place(places.orders, self.authority, pair or self.pair)
-        peer = Peer(places, Answer(node, Term(1, "u0"), keys=keys.summary(_KEYS)), None)  # type: ignore[arg-type]
-        peer.channel = peers.Peers(places, REAL.scaled(10), lambda: peer.answer)
+        answer = Answer(node, Term(1, "u0"), keys=keys.summary(_KEYS))
+        peer = Peer(places, answer, None, rbac.Keeper(places))  # type: ignore[arg-type]
+        peer.channel = peers.Peers(places, REAL.scaled(10), lambda: peer.answer, peer.people)
         peer.channel.locate(_NAME)
         peer.channel.start()
         self.addresses.append(address)
@@ -124,6 +126,25 @@ def test_given_a_claimant_when_a_unit_has_released_then_it_gives_its_keys(net: N
     gathered = claimant.channel.gathered(2)["u0"]
     assert gathered == peers.Gathered(keys.summary(_KEYS), _KEYS)
     assert claimant.channel.gathered(3) == {}
+
+
+def test_given_a_unit_with_a_newer_copy_when_asked_then_every_other_keeps_it(net: Net):
+    units = [net.add(f"u{i}") for i in range(3)]
+    for counter in (1, 2):
+        made = rbac.Copy(Edition(4, counter), people.database(f"user-{counter}"), b"x: 1")
+        units[0].people.offer(rbac.dump(made))
+        units[0].answer = replace(units[0].answer, rbac=made.edition)
+        for unit in units[1:]:
+            unit.until(lambda u=unit, m=made: u.people.newest() == m)
+
+
+def test_given_a_unit_that_says_more_than_it_has_when_asked_then_nothing_is_taken(net: Net):
+    one, other = net.add("u0"), net.add("u1")
+    one.answer = replace(one.answer, rbac=Edition(9, 9))
+    other.until(lambda: other.channel.answers())
+    time.sleep(1)
+    assert other.people.newest() is None
+    other.until(lambda: any(a.rbac == Edition(9, 9) for a in other.channel.answers()))
 
 
 @pytest.mark.parametrize(
