@@ -449,7 +449,7 @@ def _may_take_over(
     """Decide whether nobody else can be serving, and nobody has keys to give."""
     if missing or not look.durable or _cut_off(state, look):
         return False
-    waited = look.now - (look.now if state.claimed is None else state.claimed)
+    waited = _waited(state, look)
     if _behind(look) and waited < look.times.patience:
         return False
     if ordered:
@@ -462,6 +462,16 @@ def _may_take_over(
     if len(acks) >= state.peers and (not old.epoch or old.master in acks | {state.node}):
         return True
     return waited >= _longest_wait(state, look)
+
+
+def _waited(state: State, look: Look) -> float:
+    """Tell for how long an answer could have come: not while this unit itself was cut off.
+
+    Otherwise it takes over as it comes back, from a master that was never fenced.
+    """
+    if state.claimed is None or state.reached is None:
+        return 0.0
+    return look.now - max(state.claimed, state.reached)
 
 
 def _behind(look: Look) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 
 from tests.unit.supervisor.virtual import Cluster, deployed
@@ -73,6 +73,17 @@ def test_given_any_moves_and_restarts_when_messages_are_lost_then_no_key_is_and_
     assert set(cluster.enrolled) <= set(cluster["u1"].keys)
 
 
+#: A claimant that was cut off itself comes back, for a moment, to a master that was never fenced.
+_BACK = [
+    ("move", "u2", ["u0", "u1", "u2"], 0.1),
+    ("cut", "u1", [], 0.0),
+    ("cut", "u2", [], 40.5),
+    ("cut", "u0", [], 6.5),
+    ("heal", "u0", [], 25.5),
+]
+
+
+@example(schedule=_BACK, loss=0.0, seed=239)
 @_SETTINGS
 @given(
     schedule=st.lists(st.one_of(_MOVE, _CRASH, _GONE, _CUT, _HEAL), max_size=10),
