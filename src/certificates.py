@@ -20,6 +20,7 @@ LEAF_LIFE = datetime.timedelta(days=730)
 RENEW_BEFORE = datetime.timedelta(days=30)
 _CLOCK_SKEW = datetime.timedelta(minutes=10)
 _LONGEST_REQUEST = 20_000
+_LONGEST_BUNDLE = 512 * 1024
 _LONGEST_COMMON_NAME = 64
 
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
@@ -31,12 +32,26 @@ class BadRequestError(ValueError):
     """A signing request that is not signed; the text says why."""
 
 
+class BadCertificateError(ValueError):
+    """A certificate, or a bundle of them, that is not taken; the text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A certificate and its private key (PKCS8, no passphrase), both PEM."""
 
     certificate: str
     private_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate that another authority issued for a key of ours."""
+
+    chain: str
+    """The certificate and those between it and its root, PEM, in the order servers send them."""
+    renew_after: datetime.datetime
+    expiry: datetime.datetime
 
 
 def make_authority(name: str, now: datetime.datetime) -> Pair:
@@ -86,6 +101,69 @@ def token_pair() -> tuple[str, str]:
     return _key_pem(key), public.decode()
 
 
+def request(name: str, hosts: Sequence[str]) -> tuple[str, str]:
+    """Make a key and a signing request for these names: the request and the key, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    alternatives = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_name(name))
+    signed = builder.add_extension(alternatives, critical=False).sign(key, hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM).decode(), _key_pem(key)
+
+
+def check(parts: Sequence[str], private_key: str, now: datetime.datetime) -> Issued:
+    """Check a certificate, given first, with the authorities above it, in any order.
+
+    It is renewed when a third of its life is left. Raises BadCertificateError.
+    """
+    leaf, *authorities = (one for part in parts for one in _load_all(part))
+    key = serialization.load_pem_private_key(private_key.encode(), password=None)
+    if leaf.public_key() != key.public_key():
+        raise BadCertificateError("the certificate is for another key")
+    if not leaf.not_valid_before_utc - _CLOCK_SKEW <= now < leaf.not_valid_after_utc:
+        raise BadCertificateError(
+            f"the certificate is valid from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} "
+            f"to {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC only"
+        )
+    chain = _ordered(leaf, authorities)
+    life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
+    return Issued(
+        "\n".join(_pem(one).strip() for one in chain),
+        leaf.not_valid_after_utc - life / 3,
+        leaf.not_valid_after_utc,
+    )
+
+
+def bundle(text: str, now: datetime.datetime) -> str:
+    """Return the authorities of a PEM bundle, each once. Raises BadCertificateError."""
+    if "PRIVATE KEY" in text:
+        raise BadCertificateError("holds a private key; replace that key, and give certificates")
+    found = _load_all(text)
+    for one in found:
+        if not _is_authority(one):
+            raise BadCertificateError(f"{_subject(one)} is no certificate authority")
+        if now >= one.not_valid_after_utc:
+            raise BadCertificateError(
+                f"{_subject(one)} expired on {one.not_valid_after_utc:%Y-%m-%d}"
+            )
+    return "\n".join(dict.fromkeys(_pem(one).strip() for one in found))
+
+
+def names(certificate: str) -> frozenset[str]:
+    """Return the host names and addresses that a certificate holds for."""
+    try:
+        found = x509.load_pem_x509_certificate(certificate.encode()).extensions
+        value = found.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    addresses = (str(one) for one in value.get_values_for_type(x509.IPAddress))
+    return frozenset((*value.get_values_for_type(x509.DNSName), *addresses))
+
+
+def expiry(certificate: str) -> datetime.datetime:
+    """Return the moment from which a certificate, the first of a chain, no longer holds."""
+    return _expiry(certificate)
+
+
 def renew_after(certificate: str) -> datetime.datetime:
     """Return the moment from which a certificate ought to be replaced."""
     return _expiry(certificate) - RENEW_BEFORE
@@ -99,6 +177,54 @@ def can_renew(certificate: str, authority: Pair, now: datetime.datetime) -> bool
 
 def _expiry(certificate: str) -> datetime.datetime:
     return x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc
+
+
+def _load_all(text: str) -> list[x509.Certificate]:
+    if len(text) > _LONGEST_BUNDLE:
+        raise BadCertificateError(f"longer than {_LONGEST_BUNDLE} bytes")
+    try:
+        return x509.load_pem_x509_certificates(text.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise BadCertificateError("not a PEM certificate") from None
+
+
+def _ordered(
+    leaf: x509.Certificate, authorities: Sequence[x509.Certificate]
+) -> list[x509.Certificate]:
+    """Follow the issuers up from the leaf; the root itself is what the other side has to know."""
+    chain = [leaf]
+    while True:
+        above = next((one for one in authorities if _issued(one, chain[-1])), None)
+        if above is None:
+            if chain[-1] is leaf and authorities:
+                raise BadCertificateError("the chain does not lead from the certificate to its CA")
+            return chain
+        if above.subject == above.issuer or above in chain:
+            return chain
+        chain.append(above)
+
+
+def _issued(above: x509.Certificate, below: x509.Certificate) -> bool:
+    try:
+        below.verify_directly_issued_by(above)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    """Tell whether it may sign; one of the first version has nothing to say so, and may."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return certificate.version is x509.Version.v1
+    except ValueError:
+        return False
+
+
+def _subject(certificate: x509.Certificate) -> str:
+    text = certificate.subject.rfc4514_string()
+    return "".join(letter for letter in text if letter.isprintable())[:100] or "a certificate"
 
 
 def _issue(
@@ -123,8 +249,8 @@ def _issue(
         x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
     )
     if hosts:
-        names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
-        builder = builder.add_extension(names, critical=False)
+        alternatives = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
+        builder = builder.add_extension(alternatives, critical=False)
     return _pem(builder.sign(key, hashes.SHA256()))
 
 

@@ -8,10 +8,19 @@ import logging
 
 import ops
 
-from src import cluster, files, secrets, senders, state, status, wazuh
+from src import cluster, files, network, relations, secrets, senders, state, status, wazuh
 from src.picture import Picture
 
 logger = logging.getLogger(__name__)
+
+_RELATED = ("relation_created", "relation_changed", "relation_broken")
+_FREQUENT = (
+    ops.UpdateStatusEvent,
+    ops.PebbleCheckFailedEvent,
+    ops.PebbleCheckRecoveredEvent,
+    ops.PebbleCustomNoticeEvent,
+    ops.PebbleReadyEvent,
+)
 
 
 class WazuhOperatorCharm(ops.CharmBase):
@@ -26,6 +35,7 @@ class WazuhOperatorCharm(ops.CharmBase):
         self._container = self.unit.get_container(wazuh.CONTAINER)
         self._waiting_for: str | None = None
         self._try_again = False
+        self._look = False
         peers, pebble = self.on[state.PEERS], self.on[wazuh.CONTAINER]
         for event in (
             self.on.data_storage_attached,
@@ -40,6 +50,9 @@ class WazuhOperatorCharm(ops.CharmBase):
             pebble.pebble_check_recovered,
         ):
             framework.observe(event, self._reconcile)
+        for name in relations.ENDPOINTS:
+            for event in _RELATED:
+                framework.observe(getattr(self.on[name], event), self._reconcile)
         framework.observe(self.on.install, self._on_install)
         framework.observe(self.on.upgrade_charm, self._on_upgrade_charm)
         framework.observe(self.on.config_changed, self._on_config_changed)
@@ -51,8 +64,9 @@ class WazuhOperatorCharm(ops.CharmBase):
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_status)
 
-    def _reconcile(self, _event: ops.EventBase) -> None:
+    def _reconcile(self, event: ops.EventBase) -> None:
         """Read what is, decide what is due, and do only that."""
+        self._look = self._look or not _is_frequent(event)
         if self._picture.is_settled():
             self._fetch()
             return
@@ -143,7 +157,9 @@ class WazuhOperatorCharm(ops.CharmBase):
         """Tell what Juju and the container say at the beginning of this hook."""
         juju = state.load(self.model)
         found = wazuh.look(self._container, repository=bool(juju.origin.address))
-        return Picture(juju, found, _now(), self._try_again)
+        look = juju.leader and (self._look or not found.applied.inputs)
+        related = relations.load(self.model) if look else None
+        return Picture(juju, found, _now(), self._try_again, related)
 
     def _fetch(self) -> None:
         """Start what fetches the configuration repository, when that alone is due."""
@@ -161,23 +177,36 @@ class WazuhOperatorCharm(ops.CharmBase):
             return None
         try:
             contents = secrets.read_all(self.model)
+            if juju.may_publish:
+                contents = self._lead(contents)
         except secrets.UnavailableError as label:
             self._waiting_for = f"waiting for Juju to hand out the secret {label}"
             return None
-        if juju.may_publish:
-            contents = secrets.ensure(
-                self.app,
-                self.model,
-                contents,
-                hosts=juju.names.hosts(),
-                agent_password=juju.agent_password,
-                now=self._picture.now,
-            )
         missing = secrets.first_missing(contents)
         if missing:
             self._waiting_for = f"waiting for the leader to make the secret {missing}"
             return None
         return secrets.open_vault(contents)
+
+    def _lead(self, contents: secrets.Contents) -> secrets.Contents:
+        """Bring the application's secrets and our side of the relations up to date."""
+        juju, now = self._picture.juju, self._picture.now
+        contents = {**contents, **secrets.read_all(self.model, secrets.LEADERS_LABELS)}
+        related = self._picture.relations or relations.load(self.model)
+        found = network.read(related, juju.names, contents, now)
+        contents = secrets.ensure(
+            self.app,
+            self.model,
+            contents,
+            hosts=found.hosts,
+            agent_password=juju.agent_password,
+            given=found.given,
+            now=now,
+        )
+        changes = network.wanted(related, juju.names, contents)
+        relations.publish(self.model, changes)
+        self._picture = self._picture.knowing(related.with_ours(changes), found)
+        return contents
 
     def _publish(self, vault: secrets.Vault) -> cluster.Decision | None:
         """Tell all units who is master and which secrets hold, as leader and only on change."""
@@ -211,6 +240,17 @@ class WazuhOperatorCharm(ops.CharmBase):
         except wazuh.UnreachableError as reason:
             logger.warning("the container did not take its configuration: %s", reason)
             self._waiting_for = "waiting for Pebble to take the configuration"
+
+
+def _is_frequent(event: ops.EventBase) -> bool:
+    """Tell whether an event comes often and says nothing of other applications.
+
+    Their data are then not read: that costs up to four hook tools for each endpoint. Juju repeats
+    a failed hook until it succeeds, so what another application wrote is always looked at.
+    """
+    if isinstance(event, ops.RelationEvent):
+        return event.relation.name == state.PEERS
+    return isinstance(event, _FREQUENT)
 
 
 def _now() -> datetime.datetime:

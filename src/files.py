@@ -191,7 +191,7 @@ def render(spec: Spec, vault: "Vault", fetch: Fetch | None = None) -> Rendered:
 def fingerprint() -> str:
     """Digest the charm's own code and templates, since another charm may render otherwise."""
     root = _charm_root()
-    paths = sorted([*(root / "src").glob("*.py"), *(root / "templates").glob("*.j2")])
+    paths = sorted([*(root / "src").rglob("*.py"), *(root / "templates").glob("*.j2")])
     return digests.plain(b"\0".join(path.read_bytes() for path in paths))
 
 

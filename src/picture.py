@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from src import cluster, digests, files, state, wazuh
 from src.cluster import Role
+from src.network import Network
+from src.relations import Note, Relations
 
 if TYPE_CHECKING:
     from src import secrets
@@ -22,6 +24,11 @@ class Picture:
     now: datetime.datetime
     try_again: bool = False
     """Tell whether what failed for an outside cause is to be tried again."""
+    relations: Relations | None = None
+    """What is related; None where this unit did not look: it does not lead, or nothing says that
+    anything changed there."""
+    network: Network | None = None
+    """What follows from the relations; None before it was found out."""
 
     def is_settled(self) -> bool:
         """Tell whether all is as it was left: then there is nothing to read, render or push."""
@@ -41,6 +48,23 @@ class Picture:
         peers = dataclasses.replace(self.juju.peers, decision=decision)
         juju = dataclasses.replace(self.juju, peers=peers, digest_key=key)
         return dataclasses.replace(self, juju=juju)
+
+    def knowing(self, relations: Relations, network: Network) -> "Picture":
+        """Return the picture of a hook that has read the relations."""
+        return dataclasses.replace(self, relations=relations, network=network)
+
+    @property
+    def address(self) -> str:
+        """Where the application is reached from outside, if the leader knows."""
+        return self.network.address if self.network else self.workload.applied.address
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What the leader has to say of the relations."""
+        if self.network:
+            return self.network.notes
+        found = self.workload.applied.notes if self.juju.leader else ()
+        return tuple(Note(str(one[0]), str(one[1]), bool(one[2])) for one in found)
 
     def next_decision(self) -> cluster.Decision | None:
         """Decide what the leader has to publish now, if anything."""
@@ -111,12 +135,19 @@ class Picture:
             wake=spec.wake,
             serve=spec.serve,
             problems=dict(reading.problems),
+            related=self.relations.digest(vault.digest_key) if self.relations else "",
+            address=self.network.address if self.network else "",
+            notes=self._noted(),
         )
         fetch = None
         if reading.source is not None and spec.role is Role.MASTER:
             fetch = files.Fetch(reading.source, self.juju.origin)
         start = fetch is not None and self.fetch_due(spec)
         return wazuh.Change(files.render(spec, vault, fetch), memory, start)
+
+    def _noted(self) -> list[list[str | bool]]:
+        found = self.network.notes if self.network else ()
+        return [[note.subject, note.sentence, note.bad] for note in found]
 
     def problems(self) -> Mapping[str, str]:
         """Tell what is wrong with which option; the answer of the last hook where it holds."""
@@ -139,10 +170,11 @@ class Picture:
         return dict(before) if before else None
 
     def _leader_has_work(self, key: str) -> bool:
-        """Tell whether the role, a certificate or the enrolment password is to be changed."""
+        """Tell whether the role, a certificate, a password or a relation is to be dealt with."""
         applied, wanted = self.workload.applied, self.juju.agent_password.value
         return (
             self.next_decision() is not None
+            or (self.relations is not None and self.relations.digest(key) != applied.related)
             or self.now.isoformat() >= applied.renew_after
             or (wanted is not None and digests.keyed(key, wanted) != applied.password)
         )

@@ -28,6 +28,10 @@ PEER_IDENTITY = "peer-identity"
 ENROLMENT = "enrolment-password"
 LABELS = (CLUSTER_KEY, API_USERS, AUTHORITY, API_IDENTITY, PEER_IDENTITY, ENROLMENT)
 
+CERTIFICATE_REQUEST = "certificate-request"
+LEADERS_LABELS = (CERTIFICATE_REQUEST,)
+"""Secrets that are there only for some relations, and that only the leader reads."""
+
 USERS = ("wazuh", "wazuh-wui", "wazuh-charm")
 PEER_HOST = "peer.wazuh-server.internal"
 LONGEST_PASSWORD = 512
@@ -106,9 +110,9 @@ def read(model: ops.Model, label: str, *, refresh: bool = True) -> Content | Non
         raise UnavailableError(label) from None
 
 
-def read_all(model: ops.Model) -> dict[str, Content]:
-    """Read the newest contents of all secrets that exist, by label. Raises UnavailableError."""
-    found = {label: read(model, label) for label in LABELS}
+def read_all(model: ops.Model, labels: Sequence[str] = LABELS) -> dict[str, Content]:
+    """Read the newest contents of the secrets that exist, by label. Raises UnavailableError."""
+    found = {label: read(model, label) for label in labels}
     return {label: content for label, content in found.items() if content}
 
 
@@ -143,15 +147,19 @@ def ensure(
     *,
     hosts: Sequence[str],
     agent_password: AgentPassword,
+    given: Contents,
     now: datetime.datetime,
 ) -> dict[str, Content]:
     """Make what is missing and renew what expires; the leader alone may call it.
 
+    `given` are contents that other applications brought, by label; the rest follows from them.
     Returns the contents as they are afterwards, for a hook cannot read what it has just written.
     """
-    result = dict(contents)
+    result = {**contents, **given}
     for label, make in _recipes(app.name, hosts, agent_password, now).items():
         wanted = make(result)
+        if not wanted:
+            continue
         if label not in contents:
             app.add_secret(wanted, label=label)
         elif wanted != contents[label]:
@@ -269,7 +277,12 @@ def _recipes(
         API_IDENTITY: lambda found: _api_identity(found, application, hosts, now),
         PEER_IDENTITY: lambda found: _peer_identity(found, now),
         ENROLMENT: lambda found: _enrolment(found, agent_password),
+        **{label: _as_given(label) for label in LEADERS_LABELS},
     }
+
+
+def _as_given(label: str) -> _Recipe:
+    return lambda found: found.get(label, {})
 
 
 def _cluster_key(found: Contents) -> Content:
@@ -305,6 +318,9 @@ def _api_identity(
     if "jwt-private" not in present:
         private, public = certificates.token_pair()
         present = {**present, "jwt-private": private.strip(), "jwt-public": public.strip()}
+    if "request" in present:
+        # Issued by another authority, which renews it.
+        return present
     return _leaf(found, present, application, hosts, (certificates.SERVER,), now)
 
 
@@ -328,11 +344,21 @@ def _leaf(
 
     authority = authority_pair(found[AUTHORITY])
     held = present.get("certificate")
-    if held and not certificates.can_renew(held, authority, now):
+    if held and _serves(held, authority, hosts, now):
         return present
     return present | _pair(
         certificates.issue(authority, name, hosts=hosts, usages=usages, now=now)
     )
+
+
+def _serves(
+    held: str, authority: "certificates.Pair", hosts: Sequence[str], now: datetime.datetime
+) -> bool:
+    """Tell whether a certificate holds for these names and need not be renewed."""
+    from src import certificates
+
+    lasts = not certificates.can_renew(held, authority, now)
+    return lasts and set(hosts) <= certificates.names(held)
 
 
 def authority_pair(content: Content) -> "certificates.Pair":
@@ -364,9 +390,13 @@ def _random(length: int) -> str:
 
 def _renew_after(contents: Contents) -> datetime.datetime:
     """Return when the first of the issued certificates is due to be renewed."""
+    return min(_renewal(contents[label]) for label in (API_IDENTITY, PEER_IDENTITY))
+
+
+def _renewal(content: Content) -> datetime.datetime:
+    """Return when to renew a certificate; another authority's says so itself."""
+    if "renew-after" in content:
+        return datetime.datetime.fromisoformat(content["renew-after"])
     from src import certificates
 
-    return min(
-        certificates.renew_after(contents[label]["certificate"])
-        for label in (API_IDENTITY, PEER_IDENTITY)
-    )
+    return certificates.renew_after(content["certificate"])

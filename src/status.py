@@ -7,6 +7,7 @@ import ops
 from src import cluster, origin, state, wazuh
 from src.cluster import Role
 from src.picture import Picture
+from src.relations import Note
 
 _PHASES: dict[str, str] = {
     "waiting": "waiting for its configuration to be complete",
@@ -34,6 +35,7 @@ def find(
     `waiting_for` is what this hook could not go on without.
     """
     found = [ops.BlockedStatus(reason) for reason in _bad_options(picture)]
+    found += [_noted(note) for note in picture.notes]
     return [*found, _unit(picture, units, waiting_for)]
 
 
@@ -44,6 +46,11 @@ def _bad_options(picture: Picture) -> list[str]:
         **_fetching(picture),
     }
     return [f"{option}: {reason}" for option, reason in reasons.items() if reason]
+
+
+def _noted(note: Note) -> ops.StatusBase:
+    """Say what a relation lacks; what runs goes on running either way."""
+    return ops.BlockedStatus(str(note)) if note.bad else ops.WaitingStatus(str(note))
 
 
 def _fetching(picture: Picture) -> dict[str, str]:
@@ -74,7 +81,8 @@ def _unit(picture: Picture, units: Callable[[], int], waiting_for: str | None) -
         return ops.WaitingStatus(report.sentence or _PHASES.get(report.phase, report.phase))
     if not report.ready or report.sentence:
         return ops.WaitingStatus(report.sentence or "not ready yet")
-    return ops.ActiveStatus(_serving(picture.juju.unit, decision, units))
+    reached = f", at {picture.address}" if picture.juju.leader and picture.address else ""
+    return ops.ActiveStatus(_serving(picture.juju.unit, decision, units) + reached)
 
 
 def _missing(picture: Picture) -> str | None:

@@ -4,7 +4,7 @@ import http.client
 import json
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import ops
@@ -62,6 +62,12 @@ class Applied:
     serve: Mapping[str, str | None] | None = None
     problems: Mapping[str, str] = field(default_factory=dict)
     """Why which option was not taken."""
+    related: str = ""
+    """A keyed digest of the relations' data, when this unit last read them as leader."""
+    address: str = ""
+    """Where the application is reached from outside, as the relations told the leader."""
+    notes: Sequence[Sequence[str | bool]] = ()
+    """What there is to say of the relations: subject, sentence, whether somebody has to act."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,23 +149,25 @@ def apply(container: ops.Container, found: Workload, change: Change) -> None:
 def _apply(container: ops.Container, found: Workload, change: Change) -> None:
     rendered = change.rendered
     known = found.applied.pushed
+    pushed, layer = rendered.digests(), rendered.layer
+    memory = _memory(change.applied, inputs=rendered.inputs, pushed=pushed, layer=layer)
+    if not change.fetch and memory == _memory(found.applied) and found.holds(layer):
+        return
     if not found.applied.inputs:
         for path, mode in files.DIRECTORIES.items():
             container.make_dir(path, make_parents=True, permissions=mode)
     _push(container, _memory(found.applied, inputs="", pushed={}, layer={}))
-    wanted = rendered.digests()
-    for path in sorted(set(known) - set(wanted)):
+    for path in sorted(set(known) - set(pushed)):
         container.remove_path(path)
     for file in rendered.files:
         if known.get(file.path) != file.digest:
             _push(container, file)
-    if not found.holds(rendered.layer):
-        container.add_layer(files.LAYER, ops.pebble.Layer(_mutable(rendered.layer)), combine=True)
+    if not found.holds(layer):
+        container.add_layer(files.LAYER, ops.pebble.Layer(_mutable(layer)), combine=True)
         container.pebble.replan_services(timeout=0)
     if change.fetch:
         container.pebble.start_services(["repository"], timeout=0)
-    layer = rendered.layer
-    _push(container, _memory(change.applied, inputs=rendered.inputs, pushed=wanted, layer=layer))
+    _push(container, memory)
 
 
 def fetch(container: ops.Container) -> None:
@@ -236,6 +244,9 @@ _TYPES: dict[str, type | types.UnionType] = {
     "wake": int,
     "serve": dict | None,
     "problems": dict,
+    "related": str,
+    "address": str,
+    "notes": list,
 }
 
 

@@ -16,13 +16,38 @@ ALLOWED = {
     "origin": {"deploy_key", "repository"},
     "certificates": set(),
     "secrets": {"certificates", "digests"},
+    "relations": {"digests"},
+    "relations.ingress": {"cluster", "digests", "relations"},
+    "relations.certificates": {"certificates", "relations"},
+    "network": {"certificates", "cluster", "digests", "relations", "relations.ingress", "secrets"},
     "files": {"cluster", "digests", "origin", "repository", "secrets"},
     "state": {"cluster", "deploy_key", "origin", "secrets"},
     "wazuh": {"files", "origin"},
     "senders": {"certificates", "secrets"},
-    "picture": {"cluster", "digests", "files", "repository", "secrets", "state", "wazuh"},
-    "status": {"cluster", "origin", "picture", "state", "wazuh"},
-    "charm": {"cluster", "files", "picture", "secrets", "senders", "state", "status", "wazuh"},
+    "picture": {
+        "cluster",
+        "digests",
+        "files",
+        "network",
+        "relations",
+        "repository",
+        "secrets",
+        "state",
+        "wazuh",
+    },
+    "status": {"cluster", "origin", "picture", "relations", "state", "wazuh"},
+    "charm": {
+        "cluster",
+        "files",
+        "network",
+        "picture",
+        "relations",
+        "secrets",
+        "senders",
+        "state",
+        "status",
+        "wazuh",
+    },
 }
 PURE = (
     "cluster",
@@ -36,9 +61,14 @@ PURE = (
 )
 
 
+def _path(name):
+    path = ROOT / "src" / name.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
 def _imports(name):
     """Every module a module imports, wherever in it the import stands."""
-    for node in ast.walk(ast.parse((ROOT / "src" / f"{name}.py").read_text())):
+    for node in ast.walk(ast.parse(_path(name).read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module == "src":
@@ -48,7 +78,9 @@ def _imports(name):
 
 
 def test_given_src_when_listed_then_every_module_has_its_place():
-    modules = {path.stem for path in (ROOT / "src").glob("*.py")} - {"__init__"}
+    paths = (path.relative_to(ROOT / "src") for path in (ROOT / "src").rglob("*.py"))
+    named = {".".join(path.with_suffix("").parts) for path in paths}
+    modules = {name.removesuffix(".__init__") for name in named} - {"__init__"}
 
     assert modules == set(ALLOWED)
 

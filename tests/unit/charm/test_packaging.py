@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from src import files, origin, state
+from src import files, origin, relations, state
 from src.charm import WazuhOperatorCharm
 from tests.unit.charm.world import ROOT
 
@@ -23,8 +23,15 @@ def test_given_the_declaration_when_read_then_names_are_what_people_know(meta):
     assert meta["name"] == "wazuh-server"
     assert list(meta["containers"]) == ["wazuh-server"]
     assert list(meta["peers"]) == [state.PEERS]
-    assert "requires" not in meta
-    assert "provides" not in meta
+
+
+def test_given_the_endpoints_when_read_then_all_but_the_peers_are_optional_and_described(meta):
+    declared = {**meta["requires"], **meta.get("provides", {})}
+
+    assert set(declared) == set(relations.ENDPOINTS)
+    for endpoint in declared.values():
+        assert endpoint["optional"] is True
+        assert endpoint["description"]
 
 
 def test_given_the_options_when_read_then_each_is_used_and_each_used_is_there(meta):

@@ -150,8 +150,38 @@ class Unit:
             self.state = self.context.run(event, self.state)
         return dict(self.context.action_results or {})
 
+    # Other applications
+
+    def relate(self, endpoint: str, interface: str, **options: Any) -> testing.Relation:
+        """Relate another application, and let this unit hear of it."""
+        relation = testing.Relation(endpoint, interface, remote_app_name="other", **options)
+        self.configure(relations={*self.state.relations, relation})
+        self.run("created", relation)
+        return self.related(endpoint)
+
+    def offer(self, endpoint: str, data: Mapping[str, str]) -> testing.State:
+        """Let the other application write its side, whole."""
+        relation = dataclasses.replace(self.related(endpoint), remote_app_data=dict(data))
+        others = {one for one in self.state.relations if one.id != relation.id}
+        self.configure(relations={*others, relation})
+        return self.run("changed", relation)
+
+    def part(self, endpoint: str) -> None:
+        """Remove the relation."""
+        relation = self.related(endpoint)
+        self.run("broken", relation)
+        others = {one for one in self.state.relations if one.id != relation.id}
+        self.configure(relations=others)
+
+    def related(self, endpoint: str) -> testing.Relation:
+        """Return the relation of an endpoint."""
+        found = [one for one in self.state.relations if one.endpoint == endpoint]
+        return next(one for one in found if isinstance(one, testing.Relation))
+
     def _event(self, name: str, args: tuple[Any, ...]) -> Any:
         on = self.context.on
+        if name in ("created", "changed", "broken"):
+            return getattr(on, f"relation_{name}")(*args)
         if name.startswith("pebble"):
             return getattr(on, name)(self.container, *args)
         if name in ("relation_created", "relation_broken"):

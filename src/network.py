@@ -1,0 +1,151 @@
+"""What follows from the relations for the application's secrets, our databags and the status.
+
+Pure, but for keys and signing requests, which are made here. Only the leader comes here, and only
+in a hook in which something changed.
+"""
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from src import cluster, digests, secrets
+from src.relations import (
+    CERTIFICATES,
+    INGRESS,
+    BadDataError,
+    Change,
+    Note,
+    Relation,
+    Relations,
+    ingress,
+)
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""Names that no other authority signs; what calls a unit from inside knows its certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What the relations give, and what is to be said of them."""
+
+    address: str = ""
+    """Where people and agents reach the application from outside; empty when nobody told."""
+    hosts: tuple[str, ...] = ()
+    """Every name that the application's certificate has to hold for."""
+    given: Mapping[str, secrets.Content] = field(default_factory=dict, repr=False)
+    """New contents of secrets, by label."""
+    notes: tuple[Note, ...] = ()
+
+
+def read(
+    relations: Relations,
+    names: cluster.Names,
+    contents: secrets.Contents,
+    now: datetime.datetime,
+) -> Network:
+    """Find out what the relations give; what is no good is noted and changes nothing."""
+    address, notes = _address(relations.first(INGRESS))
+    hosts = (*names.hosts(), *([address] if address else []))
+    given, more = _certificate(relations.first(CERTIFICATES), names, hosts, contents, now)
+    return Network(address, hosts, given, (*notes, *more))
+
+
+def wanted(
+    relations: Relations, names: cluster.Names, contents: secrets.Contents
+) -> tuple[Change, ...]:
+    """Return our side of each relation, to be written where it differs."""
+    changes = [Change(one, ingress.wanted(names)) for one in relations.of(INGRESS)[:1]]
+    request = contents.get(secrets.CERTIFICATE_REQUEST, {}).get("signing-request")
+    if request:
+        from src.relations import certificates
+
+        data = certificates.wanted(request)
+        changes += [Change(one, data) for one in relations.of(CERTIFICATES)[:1]]
+    return tuple(changes)
+
+
+def _address(relation: Relation | None) -> tuple[str, tuple[Note, ...]]:
+    if relation is None:
+        return "", ()
+    try:
+        host = ingress.host(relation.theirs)
+    except BadDataError as reason:
+        return "", (Note(INGRESS, str(reason), bad=True),)
+    if host is None:
+        return "", (Note(INGRESS, f"waiting for {relation.application} to tell its address"),)
+    return host, ()
+
+
+def _certificate(
+    relation: Relation | None,
+    names: cluster.Names,
+    hosts: tuple[str, ...],
+    contents: secrets.Contents,
+    now: datetime.datetime,
+) -> tuple[dict[str, secrets.Content], tuple[Note, ...]]:
+    """Follow the certificate of the relation, or go back to our own authority's."""
+    present = contents.get(secrets.API_IDENTITY, {})
+    if relation is None:
+        # Without a certificate our own authority issues one.
+        own = {key: present[key] for key in ("jwt-private", "jwt-public") if key in present}
+        return ({secrets.API_IDENTITY: own} if "request" in present else {}), ()
+    request = _request(names, hosts, contents, now)
+    try:
+        issued = _issued(relation, request, now)
+    except BadDataError as reason:
+        return {secrets.CERTIFICATE_REQUEST: request}, (Note(CERTIFICATES, str(reason), bad=True),)
+    given = {secrets.CERTIFICATE_REQUEST: request}
+    if issued:
+        given[secrets.API_IDENTITY] = present | issued
+        return given, ()
+    return given, (Note(CERTIFICATES, _waiting(relation, present)),)
+
+
+def _waiting(relation: Relation, present: secrets.Content) -> str:
+    if "request" not in present:
+        return f"waiting for {relation.application} to issue the certificate"
+    until = f"{present['expiry'][:16].replace('T', ' ')} UTC"
+    return f"waiting for {relation.application} to renew the certificate, which ends {until}"
+
+
+def _request(
+    names: cluster.Names,
+    hosts: tuple[str, ...],
+    contents: secrets.Contents,
+    now: datetime.datetime,
+) -> secrets.Content:
+    """Return the request to stand: a new one for other names, or when its certificate ages."""
+    asked = " ".join(host for host in hosts if host not in _LOOPBACK)
+    request = contents.get(secrets.CERTIFICATE_REQUEST, {})
+    present = contents.get(secrets.API_IDENTITY, {})
+    answered = present.get("request", "") == _mark(request)
+    aged = answered and now.isoformat() >= present.get("renew-after", "")
+    if request.get("hosts") == asked and not aged:
+        return request
+    from src import certificates
+
+    text, key = certificates.request(names.application, asked.split())
+    return {"signing-request": text.strip(), "private-key": key.strip(), "hosts": asked}
+
+
+def _issued(
+    relation: Relation, request: secrets.Content, now: datetime.datetime
+) -> secrets.Content | None:
+    from src.relations import certificates
+
+    text, key = request["signing-request"], request["private-key"]
+    found = certificates.find(relation.theirs, text, key, now)
+    if found is None:
+        return None
+    return {
+        "certificate": found.chain,
+        "private-key": key,
+        "request": _mark(request),
+        "renew-after": found.renew_after.isoformat(),
+        "expiry": found.expiry.isoformat(),
+    }
+
+
+def _mark(request: secrets.Content) -> str:
+    """Tell one request from another."""
+    return digests.plain(request.get("signing-request", "").encode())[:32]
