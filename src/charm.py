@@ -2,6 +2,7 @@
 """The Wazuh server as one cluster whose master moves by itself."""
 
 import contextlib
+import dataclasses
 import datetime
 import functools
 import logging
@@ -36,6 +37,7 @@ class WazuhOperatorCharm(ops.CharmBase):
         self._waiting_for: str | None = None
         self._try_again = False
         self._look = False
+        self._planned = functools.cache(self.app.planned_units)
         peers, pebble = self.on[state.PEERS], self.on[wazuh.CONTAINER]
         for event in (
             self.on.data_storage_attached,
@@ -53,6 +55,7 @@ class WazuhOperatorCharm(ops.CharmBase):
         for name in relations.ENDPOINTS:
             for event in _RELATED:
                 framework.observe(getattr(self.on[name], event), self._reconcile)
+        framework.observe(self.on.data_storage_detaching, self._on_storage_detaching)
         framework.observe(self.on.install, self._on_install)
         framework.observe(self.on.upgrade_charm, self._on_upgrade_charm)
         framework.observe(self.on.config_changed, self._on_config_changed)
@@ -61,6 +64,7 @@ class WazuhOperatorCharm(ops.CharmBase):
         framework.observe(self.on.secret_remove, self._on_secret_remove)
         framework.observe(pebble.pebble_custom_notice, self._on_pebble_custom_notice)
         framework.observe(self.on.issue_sender_certificate_action, self._on_issue_certificate)
+        framework.observe(self.on.promote_action, self._on_promote)
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_status)
 
@@ -142,6 +146,53 @@ class WazuhOperatorCharm(ops.CharmBase):
             return
         event.set_results(result)
 
+    def _on_storage_detaching(self, _event: ops.StorageDetachingEvent) -> None:
+        """Give the master's role away before this unit goes for good.
+
+        A leader leads until its last hook. Its container is left as it is from now on: the
+        supervisor hears of the new master and hands over to it, however long the hooks take.
+        """
+        self._picture = dataclasses.replace(self._picture, leaving=True)
+        self._hand_over()
+        if self._picture.workload.reachable:
+            try:
+                wazuh.leave(self._container, self._picture.workload)
+            except wazuh.UnreachableError as reason:
+                logger.warning("the container was not told that this unit leaves: %s", reason)
+
+    def _hand_over(self) -> None:
+        """Publish who is to be master instead of a leader that is being removed."""
+        relation = self.model.get_relation(state.PEERS)
+        if relation is None or not self._picture.juju.may_publish:
+            return
+        decision = self._picture.next_decision()
+        if decision:
+            relation.data[self.app].update(decision.dump())
+            logger.info("epoch %s: %s is to be master", decision.epoch, decision.master)
+
+    def _on_promote(self, event: ops.ActionEvent) -> None:
+        """Have the unit that a person chose become master; this leader does not undo it."""
+        picture, unit = self._picture, str(event.params.get("unit", ""))
+        if not picture.juju.leader:
+            event.fail(f"only the leader can do this: juju run {self.app.name}/leader promote …")
+            return
+        if picture.juju.missing():
+            event.fail(f"not possible yet: {picture.juju.missing()}")
+            return
+        current, force = picture.juju.peers.decision, event.params.get("force") is True
+        outlook = dataclasses.replace(picture.outlook(current), planned=self._planned())
+        try:
+            chosen = cluster.choose(current, outlook, unit, force=force)
+        except cluster.RefusedError as reason:
+            event.fail(str(reason))
+            return
+        self._picture = dataclasses.replace(picture, chosen=chosen)
+        self._reconcile(event)
+        if self._waiting_for:
+            event.fail(f"not possible now: {self._waiting_for}")
+            return
+        event.set_results({"master": chosen.master, "epoch": chosen.epoch})
+
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
         """Say what holds; the only place that sets a status."""
         for found in self._statuses:
@@ -150,7 +201,7 @@ class WazuhOperatorCharm(ops.CharmBase):
     @functools.cached_property
     def _statuses(self) -> list[ops.StatusBase]:
         """Find what there is to say once, for the unit and, on the leader, the application."""
-        return status.find(self._picture, self.app.planned_units, self._waiting_for)
+        return status.find(self._picture, self._waiting_for)
 
     @functools.cached_property
     def _picture(self) -> Picture:
@@ -159,7 +210,7 @@ class WazuhOperatorCharm(ops.CharmBase):
         found = wazuh.look(self._container, repository=bool(juju.origin.address))
         look = juju.leader and (self._look or not found.applied.inputs)
         related = relations.load(self.model) if look else None
-        return Picture(juju, found, _now(), self._try_again, related)
+        return Picture(juju, found, _now(), self._planned, self._try_again, related)
 
     def _fetch(self) -> None:
         """Start what fetches the configuration repository, when that alone is due."""

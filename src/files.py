@@ -3,6 +3,7 @@
 The table of owners and modes, and the names of everything that is pushed, stand here alone.
 """
 
+import dataclasses
 import functools
 import json
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ ROOT = "/etc/wazuh-server"
 RUN = "/run/wazuh-server"
 DESIRED = f"{ROOT}/desired.json"
 APPLIED = f"{ROOT}/applied.json"
+LEAVING = f"{ROOT}/leaving"
+"""Tells the supervisor that this unit is being removed, and its volume with it."""
 REPOSITORY = f"{ROOT}/repository.json"
 DEPLOY_KEY = f"{ROOT}/repository.key"
 KNOWN_HOSTS = f"{ROOT}/repository.known_hosts"
@@ -88,6 +91,7 @@ _OWNERS = {
     KNOWN_HOSTS: Owner("root", "wazuh-git", 0o640),
     DESIRED: _ROOT_ONLY,
     APPLIED: _ROOT_ONLY,
+    LEAVING: _ROOT_ONLY,
 }
 
 
@@ -142,7 +146,7 @@ class Spec:
                 secrets_digest,
                 self.unit,
                 (self.names.application, self.names.model),
-                self.decision.dump(),
+                dataclasses.astuple(dataclasses.replace(self.decision, decided_by="")),
                 self.options,
                 (self.request, self.serve, self.wake),
             ),
@@ -288,6 +292,7 @@ def _desired(spec: Spec, vault: "Vault", installed: Mapping[str, str], inputs: s
             "endpoints": spec.names.endpoints,
             "enrolment": True,
             "high-water": spec.decision.high_water,
+            "regardless": spec.decision.regardless,
             "wake": spec.wake,
             "files": {path: _entry(path, content) for path, content in installed.items()},
             "generations": _generations(spec, vault, installed),

@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,8 @@ class Picture:
     juju: state.State
     workload: wazuh.Workload
     now: datetime.datetime
+    planned: Callable[[], int]
+    """Find out how many units there are to be, which costs a hook tool."""
     try_again: bool = False
     """Tell whether what failed for an outside cause is to be tried again."""
     relations: Relations | None = None
@@ -29,10 +31,16 @@ class Picture:
     anything changed there."""
     network: Network | None = None
     """What follows from the relations; None before it was found out."""
+    leaving: bool = False
+    """Whether this unit is being removed."""
+    chosen: cluster.Decision | None = None
+    """What a person has the leader decide."""
 
     def is_settled(self) -> bool:
         """Tell whether all is as it was left: then there is nothing to read, render or push."""
         juju, found = self.juju, self.workload
+        if found.applied.leaving:
+            return True
         decision, key = juju.peers.decision, juju.digest_key
         if decision is None or key is None or not found.reachable:
             return False
@@ -68,14 +76,24 @@ class Picture:
 
     def next_decision(self) -> cluster.Decision | None:
         """Decide what the leader has to publish now, if anything."""
-        report = self.workload.report
-        return cluster.next_decision(
-            self.juju.peers.decision,
-            leader=self.juju.unit,
+        current = self.juju.peers.decision
+        return self.chosen or cluster.next_decision(current, self.outlook(current))
+
+    def outlook(self, current: cluster.Decision | None) -> cluster.Outlook:
+        """Gather what the leader decides on; a master that leads and stays counts no units."""
+        report, unit = self.workload.report, self.juju.unit
+        alone = current is None or (current.master == unit and not self.leaving)
+        return cluster.Outlook(
+            leader=unit,
+            planned=int(unit.rpartition("/")[2]) + 1 if alone else self.planned(),
             configured=report.exists,
             seen_epoch=report.epoch,
             highest_id=report.highest_id,
             contested=report.contested,
+            orphaned=report.orphaned and current is not None and report.epoch == current.epoch,
+            leaving=self.leaving,
+            serving_epoch=report.serving_epoch,
+            answering=report.answering,
         )
 
     def wake(self, acted_on: cluster.Decision, published: cluster.Decision | None) -> int:
@@ -84,7 +102,7 @@ class Picture:
         A hook that fails after it asked asks for another value when it is run again.
         """
         before = self.workload.applied.wake
-        if published is None or published == acted_on:
+        if published is None or published.epoch == acted_on.epoch:
             return before
         return max(published.epoch, before + 1)
 

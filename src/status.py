@@ -1,7 +1,5 @@
 """Every sentence a status shows, and which of them holds. Pure."""
 
-from collections.abc import Callable
-
 import ops
 
 from src import cluster, origin, state, wazuh
@@ -26,17 +24,14 @@ _STUCK: dict[str, str] = {
 _SERVING = "serving"
 
 
-def find(
-    picture: Picture, units: Callable[[], int], waiting_for: str | None
-) -> list[ops.StatusBase]:
+def find(picture: Picture, waiting_for: str | None) -> list[ops.StatusBase]:
     """Find all that is to be said of this unit; the worst is shown.
 
-    `units` finds out how many are planned, which costs a hook tool and only a master says;
     `waiting_for` is what this hook could not go on without.
     """
     found = [ops.BlockedStatus(reason) for reason in _bad_options(picture)]
     found += [_noted(note) for note in picture.notes]
-    return [*found, _unit(picture, units, waiting_for)]
+    return [*found, _unit(picture, waiting_for)]
 
 
 def _bad_options(picture: Picture) -> list[str]:
@@ -65,7 +60,7 @@ def _fetching(picture: Picture) -> dict[str, str]:
     return {}
 
 
-def _unit(picture: Picture, units: Callable[[], int], waiting_for: str | None) -> ops.StatusBase:
+def _unit(picture: Picture, waiting_for: str | None) -> ops.StatusBase:
     """Tell how far this unit is."""
     missing = waiting_for or _missing(picture)
     if missing:
@@ -82,7 +77,7 @@ def _unit(picture: Picture, units: Callable[[], int], waiting_for: str | None) -
     if not report.ready or report.sentence:
         return ops.WaitingStatus(report.sentence or "not ready yet")
     reached = f", at {picture.address}" if picture.juju.leader and picture.address else ""
-    return ops.ActiveStatus(_serving(picture.juju.unit, decision, units) + reached)
+    return ops.ActiveStatus(_serving(picture, decision) + reached)
 
 
 def _missing(picture: Picture) -> str | None:
@@ -94,7 +89,8 @@ def _missing(picture: Picture) -> str | None:
     return None
 
 
-def _serving(unit: str, decision: cluster.Decision, units: Callable[[], int]) -> str:
-    if decision.role(unit) is Role.MASTER:
-        return f"master of {units()}, epoch {decision.epoch}"
+def _serving(picture: Picture, decision: cluster.Decision) -> str:
+    """Name the role; how many units there are costs a hook tool, and only a master says it."""
+    if decision.role(picture.juju.unit) is Role.MASTER:
+        return f"master of {picture.planned()}, epoch {decision.epoch}"
     return f"worker of {cluster.node_name(decision.master)}, epoch {decision.epoch}"

@@ -36,6 +36,12 @@ class Report:
     ready: bool = False
     highest_id: int = 0
     contested: bool = False
+    orphaned: bool = False
+    """Whether the master of `epoch` has not been heard for longer than it may be away."""
+    serving_epoch: int = 0
+    """The newest epoch whose master is known to have taken over."""
+    answering: tuple[str, ...] = ()
+    """The other nodes that are heard."""
     version: str = ""
     ruleset_error: str | None = None
 
@@ -68,6 +74,8 @@ class Applied:
     """Where the application is reached from outside, as the relations told the leader."""
     notes: Sequence[Sequence[str | bool]] = ()
     """What there is to say of the relations: subject, sentence, whether somebody has to act."""
+    leaving: bool = False
+    """Whether this unit is being removed: then nothing is changed here any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +150,15 @@ def apply(container: ops.Container, found: Workload, change: Change) -> None:
     """
     try:
         _apply(container, found, change)
+    except _UNREACHABLE as error:
+        raise UnreachableError(f"{type(error).__name__}: {error}") from error
+
+
+def leave(container: ops.Container, found: Workload) -> None:
+    """Tell the supervisor that this unit is being removed. Raises UnreachableError."""
+    try:
+        _push(container, files.File(files.LEAVING, ""))
+        _push(container, _memory(found.applied, leaving=True))
     except _UNREACHABLE as error:
         raise UnreachableError(f"{type(error).__name__}: {error}") from error
 
@@ -247,6 +264,7 @@ _TYPES: dict[str, type | types.UnionType] = {
     "related": str,
     "address": str,
     "notes": list,
+    "leaving": bool,
 }
 
 
@@ -266,6 +284,9 @@ def _report(value: Mapping) -> Report:
         ready=value.get("ready") is True,
         highest_id=_whole(value.get("highest-id")),
         contested=value.get("contested") is True,
+        orphaned=value.get("orphaned") is True,
+        serving_epoch=_whole(value.get("serving")),
+        answering=_texts(value.get("answering")),
         version=_text(value.get("version")),
         ruleset_error=_sentence(ruleset.get("error")) if isinstance(ruleset, dict) else None,
     )
@@ -283,6 +304,10 @@ def _fetched(value: Mapping) -> Fetched:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(_text, value)) if isinstance(value, list) else ()
 
 
 def _sentence(value: object) -> str | None:

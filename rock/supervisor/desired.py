@@ -96,6 +96,11 @@ class Reader:
         return self._last
 
 
+def leaving(orders: Path) -> bool:
+    """Tell whether the charm has said that this unit is being removed for good."""
+    return (orders / "leaving").exists()
+
+
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
         status = path.stat()
@@ -133,6 +138,7 @@ def _desired(content: Mapping[str, object]) -> Desired:
         master=_text(content, "master", _NODE),
         enrolment=content.get("enrolment", True) is True,
         high_water=_number(content.get("high-water", 0)),
+        regardless=content.get("regardless", False) is True,
         wake=_number(content.get("wake", 0)),
     )
     if desired.epoch < 1 or (desired.role == "master") != (desired.node == desired.master):

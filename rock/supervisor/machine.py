@@ -96,6 +96,7 @@ class Desired:
     master: str
     enrolment: bool = True
     high_water: int = 0
+    regardless: bool = False  # serve although keys below the high-water are missing
     wake: int = 0
 
     @property
@@ -117,6 +118,8 @@ class Answer:
     keys: Keys = Keys()
     incarnation: str = ""
     rbac: Edition = Edition()
+    hears_master: bool = False  # the master of `term` shows this unit itself that it lives
+    leaving: bool = False  # being removed from the application
     heard: float = 0.0
 
     @property
@@ -150,6 +153,7 @@ class Seen:
     kubernetes: bool = False  # the Kubernetes API takes a connection
     api: bool = False  # port 55000 listens
     disk: bool = True  # enough is free
+    leaving: bool = False  # the charm says that this unit is being removed
     token: str = ""  # differs from one process of this unit to the next
     wake: int = 0  # the last wake-up notice that Pebble took
     failure: str | None = None  # why the tree does not start or stay
@@ -223,6 +227,12 @@ class State:
     accepted: str = ""  # the takeover that this worker follows
     goal: int | None = None  # highest id of the master when it was first heard
     contested: bool = False  # another unit holds itself to be master of the same epoch
+    watched: Term = Term()  # the master that is listened for
+    sign: float = 0.0  # when it last showed that it lives
+    hears_master: bool = False  # it showed it to this unit itself, and just now
+    orphaned: bool = False  # it is away for too long, or is being removed
+    answering: tuple[str, ...] = ()  # the other nodes that are heard
+    leaving: bool = False
     wake: int = 0
     wake_since: float = 0.0
 
@@ -261,6 +271,8 @@ def status(state: State) -> Answer:
         keys=state.keys,
         incarnation=memory.incarnation,
         rbac=state.rbac,
+        hears_master=state.hears_master,
+        leaving=state.leaving,
     )
 
 
@@ -271,6 +283,7 @@ def step(
     if not state.recalled and seen.memory is not None:
         state = replace(state, memory=seen.memory, recalled=True)
     state = replace(state, keys=seen.keys, rbac=seen.rbac, peers=_peers(state, seen))
+    state = replace(state, leaving=seen.leaving)
     if desired is None or not state.recalled:
         return _unready(state, seen, now)
     heard = tuple(
@@ -280,11 +293,20 @@ def step(
     state = replace(state, contested=state.node in rivals)
     look = Look(desired, seen, now, times, heard, _durable(state, seen))
     state, actions = _duty(_touch(state, look), look, rivals)
-    state = _judge(state, look)
+    state = _judge(_watch(state, look), look)
     state, wake = _wake(state, look)
     if seen.memory != state.memory:
         actions = [Remember(state.memory), *actions]
     return state, [*actions, *wake]
+
+
+def has_to_give(state: State) -> bool:
+    """Tell whether this unit was the last to serve as master, as far as anybody has said.
+
+    One that is being removed stays for the next to take its keys: its volume goes with it.
+    """
+    serving = state.memory.serving
+    return serving.epoch > 0 and serving.master == state.node and state.peers != 0
 
 
 def _peers(state: State, seen: Seen) -> int | None:
@@ -356,6 +378,42 @@ def _settled(state: State, look: Look) -> bool:
     return look.now - max(state.reached, state.started) >= look.times.settle
 
 
+def _watch(state: State, look: Look) -> State:
+    """Notice a master that is gone, whom Juju replaces by itself only where it leads too.
+
+    A unit that is cut off says nothing: it would take a master that lives to be gone. Neither
+    does one as long as another unit hears the master, nor before a pod had the time to be made
+    again elsewhere.
+    """
+    term = state.memory.term
+    answer = look.peer(term.master)
+    hears = term.master == state.node or _acts(answer, term) or look.seen.connected is True
+    others = (a for a in look.heard if a.node != term.master)
+    told = any(a.hears_master and a.term == term for a in others)
+    fresh = hears or told or state.watched != term
+    state = replace(
+        state,
+        watched=term,
+        sign=look.now if fresh else state.sign,
+        hears_master=hears,
+        answering=tuple(sorted(a.node for a in look.heard)),
+    )
+    away = look.now - state.sign >= look.times.orphan
+    leaves = answer is not None and answer.leaving
+    orphaned = term.master != state.node and (away or leaves) and not _cut_off(state, look)
+    return replace(state, orphaned=orphaned)
+
+
+def _acts(answer: Answer | None, term: Term) -> bool:
+    """Tell whether a unit has taken the master's role up, served or on its way.
+
+    One that its own charm does not reach hears of it from its peers alone, and never begins.
+    """
+    if answer is None or answer.term != term:
+        return False
+    return answer.served == term.epoch or answer.phase in ("claiming", "gathering", "refused")
+
+
 # Which duty ------------------------------------------------------------------------------
 
 
@@ -404,14 +462,15 @@ def _claim(state: State, look: Look) -> tuple[State, list[Action]]:
         phase: Phase = "gathering" if seen.gathered else "claiming"
         return _enter(state, phase, _claiming(state, look, acks), look.now), hold
     found = max([seen.keys.highest, *(k.highest for k in seen.gathered.values())])
-    wanted = 0 if ordered else look.desired.high_water
-    if found < wanted:
-        return _enter(state, "refused", _too_few(state, found, wanted), look.now), hold
+    known = 0 if ordered else look.desired.high_water
+    if found < known and not look.desired.regardless:
+        return _enter(state, "refused", _too_few(state, found, known), look.now), hold
     state = _enter(state, "gathering", "merging the agents' keys", look.now)
     if seen.running & FRONT:
         return state, hold
-    missed = not ordered and (found or state.memory.serving.epoch)
-    reserve = found + GAP if missed else None
+    highest = max(found, known)
+    missed = not ordered and (highest or state.memory.serving.epoch)
+    reserve = highest + GAP if missed else None
     return state, [*hold, Merge(state.attempt, reserve)]
 
 
@@ -508,9 +567,12 @@ def _claiming(state: State, look: Look, acks: set[str]) -> str:
 def _too_few(state: State, found: int, wanted: int) -> str:
     old = state.memory.serving.master
     whom = f"{old} or another unit" if old and old != state.node else "a unit"
+    application, _, number = state.node.rpartition("-")
+    unit = f"{application}/{number}"
     return (
         f"refusing to be master: agents up to id {wanted} were known, only up to {found} were "
-        f"found; bring back {whom} whose volume has them, it goes on by itself then"
+        f"found; bring back {whom} whose volume has them, it goes on by itself then; or give "
+        f"the others up: juju run {application}/leader promote unit={unit} force=true"
     )
 
 

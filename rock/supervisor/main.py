@@ -34,6 +34,8 @@ from . import (
 
 #: Everything is down after so long; Pebble kills after 25 s, Kubernetes after 30 s.
 _STOP_SECONDS = 20.0
+#: A master that is being removed answers for so long; it is down within 16 s.
+_PART_SECONDS = 23.0
 _log = logging.getLogger("supervisor")
 
 
@@ -75,7 +77,9 @@ class Supervisor:
             hopeless = self._loop()
         finally:
             self.stopping.set()
+            end = time.monotonic() + _PART_SECONDS
             stopped = self._tree.stop(_STOP_SECONDS)
+            self._part(end)
             for part in (self._peers, self._senses, self._notices):
                 part.stop()
             server.shutdown()
@@ -90,6 +94,13 @@ class Supervisor:
                 _log.error("giving up, for Pebble to start anew: %s", facts.failure)
                 return True
         return False
+
+    def _part(self, end: float) -> None:
+        """Give the keys to the next master before a unit that was master goes for good."""
+        leaves = desired.leaving(self._places.orders)
+        while leaves and time.monotonic() < end and machine.has_to_give(self._state):
+            self._once()
+            time.sleep(self._times.tick)
 
     def _once(self) -> None:
         order = self._order = self._orders.current()
@@ -134,6 +145,7 @@ class Supervisor:
             kubernetes=self._senses.kubernetes.value() is True,
             api=self._senses.api(),
             disk=self._senses.disk(),
+            leaving=desired.leaving(self._places.orders),
             token=self._token,
             wake=self._last_wake(),
             failure=facts.failure,
@@ -233,7 +245,7 @@ class Supervisor:
         self._senses.need = senses.Need(
             database=self._state.phase == "releasing",
             master=role == "worker",
-            kubernetes=role == "master",
+            kubernetes=role == "master" or not self._state.hears_master,
         )
 
     def _look_after_senders(self) -> None:

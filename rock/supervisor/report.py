@@ -73,6 +73,9 @@ def content(state: State, desired: Desired | None, version: str, rules: Ruleset)
         "keys": state.keys.agents,
         "highest-id": state.keys.highest,
         "contested": state.contested,
+        "orphaned": state.orphaned,
+        "serving": state.memory.serving.epoch,
+        "answering": list(state.answering),
         "version": version,
         "ruleset": {"commit": rules.commit, "error": rules.error},
         "wake": 0,
@@ -85,7 +88,7 @@ def _worth(content: dict) -> tuple:
     lasting = content["phase"] in ("failed", "refused", "fenced")
     sentence = content["sentence"] if lasting else None
     rules = content["ruleset"]
-    names = ("epoch", "role", "phase", "contested", "ready", "version", "fetched")
+    names = ("epoch", "role", "phase", "contested", "orphaned", "ready", "version", "fetched")
     return (*(content[n] for n in names), sentence, rules["commit"], rules["error"])
 
 

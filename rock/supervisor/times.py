@@ -26,6 +26,7 @@ class Times:
     fence: float = 20.0  # a master that reaches nobody for so long stands down
     takeover: float = 30.0  # a claimant waits so long for an old master's answer
     patience: float = 60.0  # a worker waits so long for a new master to serve
+    orphan: float = 60.0  # a master may be away for so long before another leader's unit serves
     wake: float = 1.0  # before the wake-up notice the charm asked for
     grace: float = 20.0  # for a daemon started alone to leave its pid file
     steady: float = 60.0  # a daemon that lived so long is no longer counted as failing
@@ -46,6 +47,7 @@ class Times:
             fence=fence,
             takeover=fence + max(4.0, (self.takeover - self.fence) / factor),
             patience=max(5.0, self.patience / factor),
+            orphan=max(5.0, self.orphan / factor),
             wake=self.wake,
             grace=max(10.0, self.grace / factor),
             steady=max(5.0, self.steady / factor),

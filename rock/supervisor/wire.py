@@ -86,6 +86,8 @@ def _dump(message: Message) -> dict[str, object]:
         "incarnation": answer.incarnation,
         "rbac-epoch": answer.rbac.epoch,
         "rbac-counter": answer.rbac.counter,
+        "hears-master": answer.hears_master,
+        "leaving": answer.leaving,
         "wants-keys": message.wants_keys,
         "keys": message.keys,
         "wants-rbac": message.wants_rbac,
@@ -111,6 +113,8 @@ def _load(content: object, heard: float) -> Message:
         ),
         incarnation=_text(content, "incarnation", _TOKEN),
         rbac=_edition(content),
+        hears_master=content.get("hears-master") is True,
+        leaving=content.get("leaving") is True,
         heard=heard,
     )
     wants_keys, wants_rbac = (content.get(f"wants-{name}") is True for name in ("keys", "rbac"))

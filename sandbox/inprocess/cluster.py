@@ -14,6 +14,8 @@ from sandbox.model import Behaviour, CommitMode, Hook, HookSpec, Model, PodView
 
 TICK = 1.0
 """Seconds between two steps of the workloads."""
+PART_SECONDS = 23.0
+"""How long the supervisor of a removed unit stays after SIGTERM, at most."""
 
 
 @dataclass(slots=True)
@@ -68,6 +70,8 @@ class Cluster:
         self.supervisor_gate: Callable[[str], None] | None = None
         """The same for each effect of a supervisor."""
         self.pods: dict[str, Pod] = {}
+        self.ending: dict[str, tuple[Workload, float]] = {}
+        """Workloads of removed units that still answer, and for how long at most."""
         self.disks: dict[str, Disk] = {}
         self.history: list[Effects] = []
         self.specs: dict[str, dict[str, HookSpec]] = {}
@@ -80,10 +84,23 @@ class Cluster:
         """Bring pods and containers to what the model says."""
         wanted = self.model.pods()
         for unit in [one for one in self.pods if one not in wanted]:
-            self._end(self.pods.pop(unit))
+            self._part(unit, self.pods.pop(unit))
+        self.ending = {unit: one for unit, one in self.ending.items() if self._lasts(*one)}
         self._look_for_volumes()
         for unit in self._in_order(wanted):
             self._sync_pod(unit, wanted[unit])
+
+    def _part(self, unit: str, pod: Pod) -> None:
+        """Let a removed unit's pod have its grace; one that is to come again is gone at once."""
+        if unit in self.model.units(self.app):
+            self._end(pod)
+            return
+        for workload in pod.workloads.values():
+            workload.part(self.model.now)
+            self.ending[unit] = (workload, self.model.now + PART_SECONDS)
+
+    def _lasts(self, workload: Workload, until: float) -> bool:
+        return self.model.now < until and workload.has_to_give()
 
     def _in_order(self, wanted: Mapping[str, PodView]) -> list[str]:
         order = self._order
@@ -147,12 +164,9 @@ class Cluster:
     def neighbours(self, node: str) -> list[Workload]:
         """Give the workloads another one reaches."""
         here = self._unit(node)
-        return [
-            workload
-            for unit, pod in self.pods.items()
-            if unit != here and self._reaches(here, unit)
-            for workload in pod.workloads.values()
-        ]
+        there = [(unit, one) for unit, pod in self.pods.items() for one in pod.workloads.values()]
+        going = [(unit, one) for unit, (one, _) in self.ending.items()]
+        return [one for unit, one in there + going if unit != here and self._reaches(here, unit)]
 
     def _reaches(self, one: str, other: str) -> bool:
         pair = {one, other}
@@ -160,7 +174,7 @@ class Cluster:
 
     def addresses(self, node: str) -> int:
         """Count the other pods that the headless name gives."""
-        return len(set(self.pods) - {self._unit(node)})
+        return len((set(self.pods) | set(self.ending)) - {self._unit(node)})
 
     def kubernetes(self, node: str) -> bool:
         """Tell whether a pod reaches the Kubernetes API."""
@@ -273,6 +287,8 @@ class Cluster:
                 for key in keys:
                     self.model.notice(unit, container, key)
                 self.model.readiness(unit, workload.ready, container)
+        for workload, _ in self.ending.values():
+            workload.tick(self, self.model.now)
 
     def run(self, seconds: float) -> None:
         """Let everything go on for some seconds of the virtual clock."""

@@ -132,6 +132,8 @@ class Workload:
     """How often the cluster daemon alone was started again."""
     fetches: int = 0
     told: tuple[object, ...] = ()
+    ending: bool = False
+    """Whether the pod is being ended for good: no daemon runs, the supervisor may still answer."""
     _raw: dict[str, bytes] = field(default_factory=dict)
 
     @property
@@ -151,7 +153,8 @@ class Workload:
 
     def tick(self, network: Network, now: float) -> list[str]:
         """Take one step; gives the notices to send."""
-        self._service(now)
+        if not self.ending:
+            self._service(now)
         notices = self._fetch()
         if self.state is None:
             return notices
@@ -189,6 +192,18 @@ class Workload:
         """Let the gate look at an effect before it happens."""
         if self.gate is not None:
             self.gate(f"{self.node} {effect}")
+
+    def part(self, now: float) -> None:
+        """Take SIGTERM for good: all daemons are down in their order, authd when it is quiet."""
+        if self.state is not None:
+            self.write_at = now
+            self._write(now)
+        self.ending, self.running, self.role, self.source = True, frozenset(), None, None
+
+    def has_to_give(self) -> bool:
+        """Tell whether the supervisor stays for the next master to take the keys over."""
+        leaves = f"{ORDERS}/leaving" in self.box.files
+        return leaves and self.state is not None and machine.has_to_give(self.state)
 
     # -- what Pebble runs ------------------------------------------------------------------
 
@@ -260,6 +275,7 @@ class Workload:
             api=complete and machine.API in self.running,
             token=f"{self.node}-{self.box.boot}-{self.starts}",
             wake=self.woken,
+            leaving=f"{ORDERS}/leaving" in self.box.files,
         )
 
     def _ask(self, others: Iterable["Workload"], network: Network, now: float) -> None:
@@ -326,6 +342,8 @@ class Workload:
 
     def _run(self, wanted: machine.Run, now: float) -> None:
         """Bring the daemons to what shall run."""
+        if self.ending:
+            return
         before = self.role, self.follows, self.running
         if wanted.role is None:
             self._keep(self.running - wanted.without)
@@ -432,11 +450,15 @@ class Workload:
             "keys": state.keys.agents,
             "highest-id": state.keys.highest,
             "contested": state.contested,
+            "orphaned": state.orphaned,
+            "serving": state.memory.serving.epoch,
+            "answering": list(state.answering),
             "version": "v4.14.7",
             "ruleset": {"commit": self.order.ruleset if self.order else None, "error": None},
             "wake": self.woken,
         }
-        told = (state.phase, state.ready, report["epoch"], self.box.boot, self.starts)
+        news = (state.phase, state.ready, state.orphaned, report["epoch"])
+        told = (*news, self.box.boot, self.starts)
         self.box.write("/run/wazuh-server/state.json", json.dumps(report))
         if told == self.told:
             return []
@@ -463,5 +485,6 @@ def _desired(content: Mapping[str, object]) -> machine.Desired:
         master=str(content["master"]),
         enrolment=content.get("enrolment") is True,
         high_water=int(str(content.get("high-water", 0))),
+        regardless=content.get("regardless") is True,
         wake=int(str(content.get("wake", 0))),
     )

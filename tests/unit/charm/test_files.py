@@ -94,6 +94,7 @@ def test_given_a_worker_when_rendered_then_desired_is_what_the_supervisor_reads(
         "endpoints": "wazuh-server-endpoints.sec.svc.cluster.local",
         "enrolment": True,
         "high-water": 17,
+        "regardless": False,
         "wake": 5,
         "ruleset": None,
     }

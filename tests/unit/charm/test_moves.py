@@ -1,5 +1,7 @@
 """The master's move: one write by the leader, acted on only once it is committed."""
 
+import dataclasses
+
 import ops
 import pytest
 from hypothesis import given
@@ -22,8 +24,6 @@ def second(tmp_path):
 
 
 def _owned(secret):
-    import dataclasses
-
     return dataclasses.replace(secret, owner="app")
 
 
@@ -169,6 +169,8 @@ DECISIONS = st.builds(
     epoch=st.integers(1, 10**9),
     master=UNITS,
     high_water=st.integers(0, 10**6),
+    decided_by=st.one_of(st.just(""), UNITS),
+    regardless=st.booleans(),
 )
 
 
@@ -181,16 +183,22 @@ def test_given_any_decision_when_written_and_read_then_it_is_the_same(decision):
 def test_given_any_decision_when_the_next_is_made_then_epoch_and_high_water_only_grow(
     current, unit, configured, seen, highest
 ):
-    following = cluster.next_decision(
-        current, leader=unit, configured=configured, seen_epoch=seen, highest_id=highest
+    outlook = cluster.Outlook(
+        unit, planned=121, configured=configured, seen_epoch=seen, highest_id=highest
     )
 
+    following = cluster.next_decision(current, outlook)
+
     if following is None:
-        assert current.master == unit or not configured
+        assert unit in (current.master, current.leader) or not configured
+    elif following.epoch == current.epoch:
+        assert following == dataclasses.replace(current, decided_by=unit)
+        assert unit == current.master
     else:
         assert following.epoch > max(current.epoch, seen)
         assert following.high_water == max(current.high_water, highest)
-        assert following.master == unit
+        assert following.master in (unit, current.master)
+        assert following.leader == unit
 
 
 @given(DECISIONS, st.lists(UNITS, min_size=2, max_size=5, unique=True))

@@ -142,9 +142,11 @@ class Unit:
         self.configure(containers={dataclasses.replace(self.container, notices=[notice])})
         return self.run("pebble_custom_notice", notice)
 
-    def act(self, **parameters: Any) -> dict[str, Any]:
-        """Play the action `issue-sender-certificate` and return its result."""
-        event = self.context.on.action("issue-sender-certificate", params=parameters)
+    def act(
+        self, action: str = "issue-sender-certificate", /, **parameters: Any
+    ) -> dict[str, Any]:
+        """Play an action and return its result."""
+        event = self.context.on.action(action, params=parameters)
         self.calls.clear()
         with _watched(self):
             self.state = self.context.run(event, self.state)
@@ -184,6 +186,9 @@ class Unit:
             return getattr(on, f"relation_{name}")(*args)
         if name.startswith("pebble"):
             return getattr(on, name)(self.container, *args)
+        if name.startswith("storage"):
+            self.configure(storages={testing.Storage("data")})
+            return getattr(on, name)(next(iter(self.state.storages)))
         if name in ("relation_created", "relation_broken"):
             return getattr(on, name)(self.relation)
         if name.startswith("relation"):

@@ -62,6 +62,7 @@ class Unit:
     synchronised: float = 0.0
     last: Run = field(default_factory=Run)
     generation: int = 0
+    leaving: bool = False
     history: list[str] = field(default_factory=list)
 
     @property
@@ -204,6 +205,7 @@ class Cluster:
             merged=unit.merged,
             kubernetes=self.kubernetes and unit.node not in self.cut,
             api=API in unit.running,
+            leaving=unit.leaving,
             token=f"{unit.node}-{unit.generation}",
         )
         before = unit.state.phase
