@@ -6,10 +6,22 @@ import dataclasses
 import datetime
 import functools
 import logging
+from dataclasses import dataclass
 
 import ops
 
-from src import cluster, files, network, relations, secrets, senders, state, status, wazuh
+from src import (
+    cluster,
+    files,
+    network,
+    relations,
+    rotation,
+    secrets,
+    senders,
+    state,
+    status,
+    wazuh,
+)
 from src.picture import Picture
 
 logger = logging.getLogger(__name__)
@@ -22,6 +34,17 @@ _FREQUENT = (
     ops.PebbleCustomNoticeEvent,
     ops.PebbleReadyEvent,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """All secrets, as far as one hook may act on them, and what it tells the others."""
+
+    vault: secrets.Vault
+    digest: str
+    """Stands in the peers' databag: of what every unit is to bring into force."""
+    before: secrets.Contents
+    policy: str = ""
 
 
 class WazuhOperatorCharm(ops.CharmBase):
@@ -38,10 +61,13 @@ class WazuhOperatorCharm(ops.CharmBase):
         self._try_again = False
         self._look = False
         self._planned = functools.cache(self.app.planned_units)
+        self._closely = False
+        self._elected = False
+        self._asked: tuple[str, ...] = ()
+        self._rotation = rotation.Answer()
         peers, pebble = self.on[state.PEERS], self.on[wazuh.CONTAINER]
         for event in (
             self.on.data_storage_attached,
-            self.on.leader_elected,
             self.on.start,
             peers.relation_created,
             peers.relation_joined,
@@ -57,36 +83,45 @@ class WazuhOperatorCharm(ops.CharmBase):
                 framework.observe(getattr(self.on[name], event), self._reconcile)
         framework.observe(self.on.data_storage_detaching, self._on_storage_detaching)
         framework.observe(self.on.install, self._on_install)
+        framework.observe(self.on.leader_elected, self._on_leader_elected)
         framework.observe(self.on.upgrade_charm, self._on_upgrade_charm)
         framework.observe(self.on.config_changed, self._on_config_changed)
         framework.observe(self.on.update_status, self._on_update_status)
         framework.observe(self.on.secret_changed, self._on_secret_changed)
+        framework.observe(self.on.secret_rotate, self._on_secret_rotate)
+        framework.observe(self.on.secret_expired, self._on_secret_rotate)
         framework.observe(self.on.secret_remove, self._on_secret_remove)
         framework.observe(pebble.pebble_custom_notice, self._on_pebble_custom_notice)
         framework.observe(self.on.issue_sender_certificate_action, self._on_issue_certificate)
         framework.observe(self.on.promote_action, self._on_promote)
+        framework.observe(self.on.rotate_secret_action, self._on_rotate_secret)
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_status)
 
     def _reconcile(self, event: ops.EventBase) -> None:
         """Read what is, decide what is due, and do only that."""
         self._look = self._look or not _is_frequent(event)
-        if self._picture.is_settled():
+        if self._picture.is_settled() and not self._closely:
             self._fetch()
             return
         try:
-            vault = self._open_secrets()
-            published = self._publish(vault) if vault else None
+            opened = self._open_secrets()
+            published = self._publish(opened.digest) if opened else None
         except ops.ModelError as reason:
             logger.warning("Juju did not take what this unit wrote as leader: %s", reason)
             self._waiting_for = "waiting for Juju to take what this unit wrote as leader"
             return
-        if vault:
-            self._configure(vault, published)
+        if opened:
+            self._configure(opened, published)
 
     def _on_install(self, event: ops.InstallEvent) -> None:
         """Put the ports on the application's Service, which Juju keeps from then on."""
         self.unit.set_ports(*files.PORTS)
+        self._reconcile(event)
+
+    def _on_leader_elected(self, event: ops.LeaderElectedEvent) -> None:
+        """Go on from what the secrets say: the last leader may have told nobody (Juju 3.6)."""
+        self._closely = self._elected = True
         self._reconcile(event)
 
     def _on_upgrade_charm(self, event: ops.UpgradeCharmEvent) -> None:
@@ -106,10 +141,22 @@ class WazuhOperatorCharm(ops.CharmBase):
         """Follow the newest revision: a quiet hook reads the one that this unit follows.
 
         The application's own secrets have a label, and no unit but the leader may name id and
-        label together; those are read anew when the leader publishes another digest.
+        label together; those are read anew when the leader publishes another digest. The leader
+        itself looks at once, for the hook that changed one may have failed to publish it.
         """
-        if not event.secret.label:
+        if event.secret.label:
+            self._closely = self.unit.is_leader()
+        else:
             secrets.follow(event.secret)
+        self._reconcile(event)
+
+    def _on_secret_rotate(self, event: ops.SecretRotateEvent | ops.SecretExpiredEvent) -> None:
+        """Rotate what Juju says is due; one that the operator's own secret sets is the operator's.
+
+        An expired revision goes like any other, when nobody follows it any more.
+        """
+        if event.secret.label in rotation.PARTS:
+            self._asked, self._closely = (event.secret.label,), True
         self._reconcile(event)
 
     def _on_secret_remove(self, event: ops.SecretRemoveEvent) -> None:
@@ -193,6 +240,27 @@ class WazuhOperatorCharm(ops.CharmBase):
             return
         event.set_results({"master": chosen.master, "epoch": chosen.epoch})
 
+    def _on_rotate_secret(self, event: ops.ActionEvent) -> None:
+        """Begin to rotate; the secrets themselves say how far it is."""
+        if not self.unit.is_leader():
+            event.fail(
+                f"only the leader can do this: juju run {self.app.name}/leader rotate-secret …"
+            )
+            return
+        try:
+            self._asked = rotation.labels(str(event.params.get("secret", "")))
+        except rotation.RefusedError as reason:
+            event.fail(str(reason))
+            return
+        self._closely = True
+        self._reconcile(event)
+        answer = self._rotation
+        if not answer.begin:
+            reasons = self._waiting_for or "; ".join(answer.left) or self._picture.juju.missing()
+            event.fail(reasons or "the cluster is not deployed yet")
+            return
+        event.set_results(answer.results())
+
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
         """Say what holds; the only place that sets a status."""
         for found in self._statuses:
@@ -221,45 +289,62 @@ class WazuhOperatorCharm(ops.CharmBase):
         except wazuh.UnreachableError as reason:
             logger.warning("the configuration repository is not fetched: %s", reason)
 
-    def _open_secrets(self) -> secrets.Vault | None:
-        """Read all secrets, which the leader makes and renews first; None while one is missing."""
+    def _open_secrets(self) -> _Opened | None:
+        """Read all secrets, which the leader sees to first; None while one is missing."""
         juju = self._picture.juju
         if juju.missing() and not juju.may_publish:
             return None
         try:
-            contents = secrets.read_all(self.model)
-            if juju.may_publish:
-                contents = self._lead(contents)
+            found = secrets.read_all(self.model)
+            kept = self._lead(found) if juju.may_publish else secrets.Kept(found, found)
         except secrets.UnavailableError as label:
             self._waiting_for = f"waiting for Juju to hand out the secret {label}"
             return None
-        missing = secrets.first_missing(contents)
+        missing = secrets.first_missing(kept.told)
         if missing:
             self._waiting_for = f"waiting for the leader to make the secret {missing}"
             return None
-        return secrets.open_vault(contents)
+        return _Opened(
+            vault=secrets.open_vault(kept.acted_on),
+            digest=secrets.open_vault(kept.told).digest,
+            before=found,
+            policy=self._follow_policy(found) if juju.may_publish else "",
+        )
 
-    def _lead(self, contents: secrets.Contents) -> secrets.Contents:
+    def _lead(self, found: secrets.Contents) -> secrets.Kept:
         """Bring the application's secrets and our side of the relations up to date."""
         juju, now = self._picture.juju, self._picture.now
-        contents = {**contents, **secrets.read_all(self.model, secrets.LEADERS_LABELS)}
+        contents = {**found, **secrets.read_all(self.model, secrets.LEADERS_LABELS)}
         related = self._picture.relations or relations.load(self.model)
-        found = network.read(related, juju.names, contents, now)
-        contents = secrets.ensure(
-            self.app,
-            self.model,
-            contents,
-            hosts=found.hosts,
+        heard = network.read(related, juju.names, contents, now)
+        whole = not secrets.first_missing(contents)
+        option = state.ENROLMENT_OPTION if juju.password_option else None
+        self._rotation = rotation.answer(self._asked, contents, set_by_option=option)
+        wishes = secrets.Wishes(
+            hosts=heard.hosts,
             agent_password=juju.agent_password,
-            given=found.given,
             now=now,
+            given=heard.given,
+            proven=self._picture.proven(contents) if whole else frozenset(),
+            begin=self._rotation.begin,
+            policy=self._picture.policy() or rotation.NEVER,
         )
-        changes = network.wanted(related, juju.names, contents)
+        kept = secrets.ensure(self.app, self.model, contents, wishes)
+        changes = network.wanted(related, juju.names, kept.told)
         relations.publish(self.model, changes)
-        self._picture = self._picture.knowing(related.with_ours(changes), found)
-        return contents
+        self._picture = self._picture.knowing(related.with_ours(changes), heard)
+        return kept
 
-    def _publish(self, vault: secrets.Vault) -> cluster.Decision | None:
+    def _follow_policy(self, found: secrets.Contents) -> str:
+        """Set the option's rotation policy; returns the one that all secrets have, if known."""
+        wanted, known = self._picture.policy(), self._picture.workload.applied.policy
+        if wanted is None or (wanted == known and not self._elected):
+            return known
+        if not set(rotation.PARTS) & set(found):
+            return wanted
+        return wanted if secrets.follow_policy(self.model, wanted) else ""
+
+    def _publish(self, digest: str) -> cluster.Decision | None:
         """Tell all units who is master and which secrets hold, as leader and only on change."""
         peers = self._picture.juju.peers
         relation = self.model.get_relation(state.PEERS)
@@ -270,22 +355,23 @@ class WazuhOperatorCharm(ops.CharmBase):
         if told is None:
             return None
         # ops writes in one call what differs, and nothing when nothing does.
-        relation.data[self.app].update(state.dump_peers(told, vault.digest))
+        relation.data[self.app].update(state.dump_peers(told, digest))
         if decision:
             logger.info("epoch %s: %s is to be master", decision.epoch, decision.master)
         return decision
 
-    def _configure(self, vault: secrets.Vault, published: cluster.Decision | None) -> None:
+    def _configure(self, opened: _Opened, published: cluster.Decision | None) -> None:
         """Bring the container to what was decided before this hook began."""
         picture = self._picture
         decision = cluster.acted_on(picture.juju.peers.decision, published)
         if decision is None:
             return
+        vault = opened.vault
         self._picture = picture.acting_on(decision, vault.digest_key)
         if not picture.workload.reachable:
             return
         spec = picture.spec(decision, vault.digest_key, picture.wake(decision, published))
-        change = picture.change(spec, vault)
+        change = picture.change(spec, vault, opened.before, opened.policy)
         try:
             wazuh.apply(self._container, picture.workload, change)
         except wazuh.UnreachableError as reason:

@@ -295,7 +295,7 @@ def _desired(spec: Spec, vault: "Vault", installed: Mapping[str, str], inputs: s
             "regardless": spec.decision.regardless,
             "wake": spec.wake,
             "files": {path: _entry(path, content) for path, content in installed.items()},
-            "generations": _generations(spec, vault, installed),
+            "generations": generations(vault),
             "ruleset": spec.serve,
         }
     )
@@ -311,16 +311,18 @@ def _entry(path: str, content: str) -> dict[str, str]:
     }
 
 
-def _generations(spec: Spec, vault: "Vault", installed: Mapping[str, str]) -> dict[str, str]:
-    """Digest the part of each daemon that has to be restarted alone when its own part changes."""
+def generations(vault: "Vault") -> dict[str, str]:
+    """Digest the part of each daemon that has to be restarted alone when its own part changes.
 
-    def of(*prefixes: str) -> list[str]:
-        return [content for path, content in installed.items() if path.startswith(prefixes)]
-
+    The cluster daemon's other part, the master's address, is the supervisor's: it may hear of a
+    new master first.
+    """
+    identity = [vault.api.certificate, vault.api.private_key]
+    tokens = [vault.token_private, vault.token_public]
     parts = {
-        "wazuh-clusterd": [_master_address(spec), vault.cluster_key],
-        "wazuh-authd": of("etc/authd.pass", "etc/sslmanager."),
-        "wazuh-apid": of("api/"),
+        "wazuh-clusterd": [vault.cluster_key],
+        "wazuh-authd": [vault.enrolment, *identity],
+        "wazuh-apid": [_template("api.yaml.j2"), *identity, *tokens],
         "wazuh-modulesd": [],
         "users": [list(pair) for pair in vault.users],
     }

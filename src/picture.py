@@ -4,15 +4,11 @@ import dataclasses
 import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from src import cluster, digests, files, state, wazuh
+from src import cluster, digests, files, rotation, secrets, state, wazuh
 from src.cluster import Role
 from src.network import Network
 from src.relations import Note, Relations
-
-if TYPE_CHECKING:
-    from src import secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +139,33 @@ class Picture:
             return False
         return self.fetch_due(self.spec(decision, key, self.workload.applied.wake))
 
-    def change(self, spec: files.Spec, vault: "secrets.Vault") -> wazuh.Change:
-        """Render what the container is to be given, with the memory that is left there."""
+    def proven(self, contents: secrets.Contents) -> frozenset[str]:
+        """Name the secrets whose rotation ends: the master has in force what was to come."""
+        found = self.workload.report.in_force
+        wanted = _awaited(contents)
+        return frozenset(
+            label
+            for label, part in rotation.PARTS.items()
+            if part in wanted and found.get(part) == wanted[part]
+        )
+
+    def policy(self) -> str | None:
+        """Return the rotation policy that the option asks for; None when it is none."""
+        wanted = self.juju.rotation
+        return None if rotation.policy_problem(wanted) else wanted
+
+    def change(
+        self,
+        spec: files.Spec,
+        vault: secrets.Vault,
+        before: secrets.Contents,
+        policy: str = "",
+    ) -> wazuh.Change:
+        """Render what the container is to be given, with the memory that is left there.
+
+        `before` are the secrets as this hook found them. A rotation that it ended is remembered
+        until Juju has it, for the hook may fail. `policy` is the one that all secrets have.
+        """
         reading = self.juju.origin.read()
         memory = dataclasses.replace(
             self.workload.applied,
@@ -156,6 +177,8 @@ class Picture:
             related=self.relations.digest(vault.digest_key) if self.relations else "",
             address=self.network.address if self.network else "",
             notes=self._noted(),
+            awaits=_awaited(before),
+            policy=policy,
         )
         fetch = None
         if reading.source is not None and spec.role is Role.MASTER:
@@ -188,11 +211,33 @@ class Picture:
         return dict(before) if before else None
 
     def _leader_has_work(self, key: str) -> bool:
-        """Tell whether the role, a certificate, a password or a relation is to be dealt with."""
+        """Tell whether the role, a certificate, a password, a relation or a policy is due."""
         applied, wanted = self.workload.applied, self.juju.agent_password.value
         return (
             self.next_decision() is not None
             or (self.relations is not None and self.relations.digest(key) != applied.related)
             or self.now.isoformat() >= applied.renew_after
             or (wanted is not None and digests.keyed(key, wanted) != applied.password)
+            or self._ends_rotation()
+            or self.policy() not in (None, applied.policy)
         )
+
+    def _ends_rotation(self) -> bool:
+        found = self.workload.report.in_force
+        return any(
+            found.get(part) == generation
+            for part, generation in self.workload.applied.awaits.items()
+        )
+
+
+def _awaited(contents: secrets.Contents) -> dict[str, str]:
+    """Return the generations that end the rotations which Juju has on record."""
+    parts = [
+        part
+        for label, part in rotation.PARTS.items()
+        if rotation.is_under_way(contents.get(label, {}))
+    ]
+    if not parts:
+        return {}
+    generations = files.generations(secrets.open_vault(contents))
+    return {part: generations[part] for part in parts}

@@ -13,19 +13,16 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import ops
 
-from src import digests
+from src import digests, rotation
+from src.rotation import API_IDENTITY, API_USERS, CLUSTER_KEY, ENROLMENT, Content
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from src import certificates
 
-CLUSTER_KEY = "cluster-key"
-API_USERS = "api-users"
 AUTHORITY = "certificate-authority"
-API_IDENTITY = "api-identity"
 PEER_IDENTITY = "peer-identity"
-ENROLMENT = "enrolment-password"
 LABELS = (CLUSTER_KEY, API_USERS, AUTHORITY, API_IDENTITY, PEER_IDENTITY, ENROLMENT)
 
 CERTIFICATE_REQUEST = "certificate-request"
@@ -38,7 +35,6 @@ LONGEST_PASSWORD = 512
 _SHORTEST_PASSWORD = 2
 _LETTERS_AND_DIGITS = string.ascii_letters + string.digits
 
-Content = dict[str, str]
 Contents = Mapping[str, Content]
 
 
@@ -122,7 +118,12 @@ def first_missing(contents: Contents) -> str | None:
 
 
 def open_vault(contents: Contents) -> Vault:
-    """Return the secrets as one value; call it when `first_missing` finds nothing."""
+    """Return the secrets as units are to bring them into force.
+
+    Call it when `first_missing` finds nothing. The end of a rotation changes nothing here, so
+    that no unit has anything to do then.
+    """
+    contents = {label: rotation.effective(contents[label]) for label in LABELS}
     key = digest_key(contents[CLUSTER_KEY])
     users, api, peer = contents[API_USERS], contents[API_IDENTITY], contents[PEER_IDENTITY]
     return Vault(
@@ -135,37 +136,94 @@ def open_vault(contents: Contents) -> Vault:
         token_private=api["jwt-private"],
         token_public=api["jwt-public"],
         enrolment=contents[ENROLMENT]["password"],
-        digest=digests.keyed(key, {label: contents[label] for label in LABELS}),
+        digest=digests.keyed(key, contents),
         renew_after=_renew_after(contents).isoformat(),
     )
 
 
-def ensure(
-    app: ops.Application,
-    model: ops.Model,
-    contents: Contents,
-    *,
-    hosts: Sequence[str],
-    agent_password: AgentPassword,
-    given: Contents,
-    now: datetime.datetime,
-) -> dict[str, Content]:
-    """Make what is missing and renew what expires; the leader alone may call it.
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is to become of the secrets besides their being there."""
 
-    `given` are contents that other applications brought, by label; the rest follows from them.
-    Returns the contents as they are afterwards, for a hook cannot read what it has just written.
+    hosts: Sequence[str]
+    agent_password: AgentPassword
+    now: datetime.datetime
+    given: Contents = field(default_factory=dict, repr=False)
+    """Contents that other applications brought, by label; the rest follows from them."""
+    proven: frozenset[str] = frozenset()
+    """Labels of which what was to come is in force."""
+    begin: Sequence[str] = ()
+    """Labels of which a rotation is to begin."""
+    policy: str = rotation.NEVER
+    """Juju's rotation policy for secrets that are made now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The secrets after the leader has seen to them, which a hook cannot read anew."""
+
+    acted_on: Contents = field(repr=False)
+    """What this hook may bring into force."""
+    told: Contents = field(repr=False)
+    """What Juju will have: besides, what rotations that begin now are to bring."""
+
+
+def ensure(app: ops.Application, model: ops.Model, contents: Contents, wishes: Wishes) -> Kept:
+    """Make what is missing, renew what expires, end and begin rotations; for the leader alone.
+
+    What a rotation brings has to be Juju's before it is Wazuh's: this hook may still fail.
     """
-    result = {**contents, **given}
-    for label, make in _recipes(app.name, hosts, agent_password, now).items():
-        wanted = make(result)
+    acted_on = {**contents, **wishes.given}
+    told = dict(acted_on)
+    for label, make in _recipes(app.name, wishes).items():
+        wanted = make(acted_on)
         if not wanted:
             continue
+        acted_on[label], told[label] = wanted, _begun(label, {**acted_on, label: wanted}, wishes)
         if label not in contents:
-            app.add_secret(wanted, label=label)
-        elif wanted != contents[label]:
-            model.get_secret(label=label).set_content(wanted)
-        result[label] = wanted
-    return result
+            app.add_secret(told[label], label=label, rotate=_rotate(label, wishes.policy))
+        elif told[label] != contents[label]:
+            model.get_secret(label=label).set_content(told[label])
+    return Kept(acted_on, told)
+
+
+def _begun(label: str, contents: Contents, wishes: Wishes) -> Content:
+    if label not in wishes.begin:
+        return contents[label]
+    return rotation.begin(contents[label], _fresh(label, contents, wishes))
+
+
+def _fresh(label: str, contents: Contents, wishes: Wishes) -> Content:
+    """Make what a rotation is to bring."""
+    if label == CLUSTER_KEY:
+        return {"key": _random(32)}
+    if label == API_USERS:
+        return {name: _api_password() for name in USERS}
+    if label == ENROLMENT:
+        password = _random(32)
+        return {"password": password, "generated": password}
+    present = contents[label]
+    foreign = {key: present[key] for key in _FOREIGN} if "request" in present else {}
+    made = _api_identity({AUTHORITY: contents[AUTHORITY], label: foreign}, wishes)
+    return {key: value for key, value in made.items() if key not in foreign}
+
+
+def _rotate(label: str, policy: str) -> ops.SecretRotate | None:
+    if label not in rotation.PARTS or policy == rotation.NEVER:
+        return None
+    return ops.SecretRotate(policy)
+
+
+def follow_policy(model: ops.Model, policy: str) -> bool:
+    """Give every rotated secret this policy; True when all had it. For the leader alone."""
+    wanted = ops.SecretRotate(policy)
+    followed = True
+    for label in rotation.PARTS:
+        secret = model.get_secret(label=label)
+        if (secret.get_info().rotation or ops.SecretRotate.NEVER) != wanted:
+            secret.set_info(rotate=wanted)
+            followed = False
+    return followed
 
 
 def store(app: ops.Application, model: ops.Model, label: str, content: Content) -> str:
@@ -263,22 +321,24 @@ def _is_whole(label: str, contents: Contents) -> bool:
 _Recipe = Callable[[Mapping[str, Content]], Content]
 
 
-def _recipes(
-    application: str,
-    hosts: Sequence[str],
-    agent_password: AgentPassword,
-    now: datetime.datetime,
-) -> dict[str, _Recipe]:
+def _recipes(application: str, wishes: Wishes) -> dict[str, _Recipe]:
     """Say how each secret's content follows from those before it, in this order."""
-    return {
+
+    def ending(label: str, make: _Recipe) -> _Recipe:
+        if label not in wishes.proven:
+            return make
+        return lambda found: make({**found, label: rotation.promote(found[label])})
+
+    recipes: dict[str, _Recipe] = {
         CLUSTER_KEY: _cluster_key,
         API_USERS: _api_users,
-        AUTHORITY: lambda found: _authority(found, application, now),
-        API_IDENTITY: lambda found: _api_identity(found, application, hosts, now),
-        PEER_IDENTITY: lambda found: _peer_identity(found, now),
-        ENROLMENT: lambda found: _enrolment(found, agent_password),
+        AUTHORITY: lambda found: _authority(found, application, wishes.now),
+        API_IDENTITY: lambda found: _api_identity(found, wishes),
+        PEER_IDENTITY: lambda found: _peer_identity(found, wishes.now),
+        ENROLMENT: lambda found: _enrolment(found, wishes.agent_password),
         **{label: _as_given(label) for label in LEADERS_LABELS},
     }
+    return {label: ending(label, make) for label, make in recipes.items()}
 
 
 def _as_given(label: str) -> _Recipe:
@@ -309,19 +369,26 @@ def _authority(found: Contents, application: str, now: datetime.datetime) -> Con
     return _pair(certificates.make_authority(application, now))
 
 
-def _api_identity(
-    found: Contents, application: str, hosts: Sequence[str], now: datetime.datetime
-) -> Content:
+_FOREIGN = ("certificate", "private-key", "request", "renew-after", "expiry")
+"""What another authority's certificate brings with it."""
+
+
+def _api_identity(found: Contents, wishes: Wishes) -> Content:
+    """Follow the certificate of another authority, or have one of our own; tokens are ours."""
     from src import certificates
 
     present = found.get(API_IDENTITY, {})
+    if "request" in present:
+        # Issued by another authority, which renews it: a rotation brings none of ours.
+        coming = {f"{rotation.NEXT}{key}" for key in _FOREIGN}
+        present = {key: value for key, value in present.items() if key not in coming}
     if "jwt-private" not in present:
         private, public = certificates.token_pair()
         present = {**present, "jwt-private": private.strip(), "jwt-public": public.strip()}
-    if "request" in present:
-        # Issued by another authority, which renews it.
+    if "request" in present or rotation.is_under_way(present):
         return present
-    return _leaf(found, present, application, hosts, (certificates.SERVER,), now)
+    name = wishes.hosts[0]
+    return _leaf(found, present, name, wishes.hosts, (certificates.SERVER,), wishes.now)
 
 
 def _peer_identity(found: Contents, now: datetime.datetime) -> Content:
@@ -369,12 +436,16 @@ def authority_pair(content: Content) -> "certificates.Pair":
 
 
 def _enrolment(found: Contents, wanted: AgentPassword) -> Content:
-    """Set the password in force and the generated one; a bad wish leaves what is in force."""
+    """Set the password in force and the generated one; a bad wish leaves what is in force.
+
+    What the option gives ends a rotation: people who set it expect it to hold.
+    """
     present = found.get(ENROLMENT, {})
     generated = present.get("generated") or _random(32)
-    if wanted.problem:
-        return {"password": present.get("password") or generated, "generated": generated}
-    return {"password": wanted.value or generated, "generated": generated}
+    own = {"password": generated, "generated": generated}
+    if wanted.value:
+        return own | {"password": wanted.value}
+    return own | present if wanted.problem or rotation.is_under_way(present) else own
 
 
 def _pair(pair: "certificates.Pair") -> Content:

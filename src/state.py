@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 
 import ops
 
-from src import cluster, secrets
+from src import cluster, rotation, secrets
 from src.deploy_key import DeployKey, parse_key
 from src.origin import KNOWN_HOSTS, REPOSITORY, SSH_KEY, Origin, proxies
 
 PEERS = "wazuh-peers"
 SECRETS_DIGEST = "secrets"
 ENROLMENT_OPTION = "agent-password"
+ROTATION_OPTION = "secret-rotation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class State:
     password_option: str
     """The id of the secret of the option `agent-password`; empty when it is not set."""
     agent_password: secrets.AgentPassword
+    rotation: str
+    """The text of the option `secret-rotation`, which may be none that Juju knows."""
     digest_key: str | None = field(repr=False)
     """The key of keyed digests; None until the leader has made it."""
 
@@ -70,6 +73,7 @@ def load(model: ops.Model) -> State:
         origin=_origin(model),
         password_option=password_option,
         agent_password=secrets.read_agent_password(model, password_option),
+        rotation=str(model.config.get(ROTATION_OPTION, rotation.NEVER)).strip(),
         digest_key=_digest_key(model, peers),
     )
 

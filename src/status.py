@@ -2,7 +2,7 @@
 
 import ops
 
-from src import cluster, origin, state, wazuh
+from src import cluster, origin, rotation, state, wazuh
 from src.cluster import Role
 from src.picture import Picture
 from src.relations import Note
@@ -39,6 +39,7 @@ def _bad_options(picture: Picture) -> list[str]:
         state.ENROLMENT_OPTION: picture.juju.agent_password.problem,
         **picture.problems(),
         **_fetching(picture),
+        state.ROTATION_OPTION: rotation.policy_problem(picture.juju.rotation),
     }
     return [f"{option}: {reason}" for option, reason in reasons.items() if reason]
 

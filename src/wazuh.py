@@ -44,6 +44,8 @@ class Report:
     """The other nodes that are heard."""
     version: str = ""
     ruleset_error: str | None = None
+    in_force: Mapping[str, str] = field(default_factory=dict)
+    """The generations that the serving master is known to have brought into force."""
 
     @property
     def exists(self) -> bool:
@@ -76,6 +78,10 @@ class Applied:
     """What there is to say of the relations: subject, sentence, whether somebody has to act."""
     leaving: bool = False
     """Whether this unit is being removed: then nothing is changed here any more."""
+    awaits: Mapping[str, str] = field(default_factory=dict)
+    """The generations that end a rotation once they are in force."""
+    policy: str = ""
+    """The rotation policy that every secret had when the leader last looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +271,8 @@ _TYPES: dict[str, type | types.UnionType] = {
     "address": str,
     "notes": list,
     "leaving": bool,
+    "awaits": dict,
+    "policy": str,
 }
 
 
@@ -275,7 +283,7 @@ def _applied(value: Mapping) -> Applied:
 
 
 def _report(value: Mapping) -> Report:
-    ruleset = value.get("ruleset")
+    ruleset, in_force = value.get("ruleset"), value.get("in-force")
     return Report(
         epoch=_whole(value.get("epoch")),
         role=_text(value.get("role")),
@@ -289,6 +297,7 @@ def _report(value: Mapping) -> Report:
         answering=_texts(value.get("answering")),
         version=_text(value.get("version")),
         ruleset_error=_sentence(ruleset.get("error")) if isinstance(ruleset, dict) else None,
+        in_force=in_force if isinstance(in_force, dict) else {},
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from . import parts
 from .files import Owner
 from .machine import Desired, Role
 
@@ -140,6 +141,7 @@ def _desired(content: Mapping[str, object]) -> Desired:
         high_water=_number(content.get("high-water", 0)),
         regardless=content.get("regardless", False) is True,
         wake=_number(content.get("wake", 0)),
+        parts=parts.of(dict(_table(content.get("generations", {})))),
     )
     if desired.epoch < 1 or (desired.role == "master") != (desired.node == desired.master):
         raise ValueError("epoch or master")

@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from . import parts
+from .parts import NOTHING, Parts
 from .times import REAL, Times
 
 ENROLMENT = "wazuh-authd"
@@ -98,6 +100,7 @@ class Desired:
     high_water: int = 0
     regardless: bool = False  # serve although keys below the high-water are missing
     wake: int = 0
+    parts: Parts = NOTHING
 
     @property
     def term(self) -> Term:
@@ -120,6 +123,8 @@ class Answer:
     rbac: Edition = Edition()
     hears_master: bool = False  # the master of `term` shows this unit itself that it lives
     leaving: bool = False  # being removed from the application
+    wanted: Parts = NOTHING
+    parts: Parts = NOTHING  # in force
     heard: float = 0.0
 
     @property
@@ -156,6 +161,7 @@ class Seen:
     leaving: bool = False  # the charm says that this unit is being removed
     token: str = ""  # differs from one process of this unit to the next
     wake: int = 0  # the last wake-up notice that Pebble took
+    parts: Parts = NOTHING  # what the daemons that run were started with
     failure: str | None = None  # why the tree does not start or stay
 
 
@@ -166,6 +172,7 @@ class Run:
     role: Role | None = None
     master: str = ""  # the node that `<node>` names
     without: frozenset[str] = frozenset()  # stopped, and kept so
+    hold: frozenset[str] = frozenset()  # left as they run, whatever else the order says
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +242,10 @@ class State:
     leaving: bool = False
     wake: int = 0
     wake_since: float = 0.0
+    wanted: Parts = NOTHING
+    wanted_since: float = 0.0
+    parts: Parts = NOTHING
+    in_force: Parts = NOTHING  # at the master that serves, as far as this unit knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +284,8 @@ def status(state: State) -> Answer:
         rbac=state.rbac,
         hears_master=state.hears_master,
         leaving=state.leaving,
+        wanted=state.wanted,
+        parts=state.parts,
     )
 
 
@@ -293,7 +306,8 @@ def step(
     state = replace(state, contested=state.node in rivals)
     look = Look(desired, seen, now, times, heard, _durable(state, seen))
     state, actions = _duty(_touch(state, look), look, rivals)
-    state = _judge(_watch(state, look), look)
+    state = _judge(_note_parts(_watch(state, look), look), look)
+    actions = [_in_turn(action, state, look) for action in actions]
     state, wake = _wake(state, look)
     if seen.memory != state.memory:
         actions = [Remember(state.memory), *actions]
@@ -348,7 +362,14 @@ def _learn(
     if memory.term.epoch < epoch:
         newest = desired.term if desired.epoch == epoch else Term(epoch, masters[0])
         state = replace(
-            state, adopted=now, claimed=None, releasing=None, goal=None, accepted="", released=0
+            state,
+            adopted=now,
+            claimed=None,
+            releasing=None,
+            goal=None,
+            accepted="",
+            released=0,
+            in_force=NOTHING,
         )
     else:
         newest = memory.term
@@ -412,6 +433,41 @@ def _acts(answer: Answer | None, term: Term) -> bool:
     if answer is None or answer.term != term:
         return False
     return answer.served == term.epoch or answer.phase in ("claiming", "gathering", "refused")
+
+
+# What changes while all runs -----------------------------------------------------------
+
+
+def _note_parts(state: State, look: Look) -> State:
+    """Note what is wanted and had here, and what the master has brought into force."""
+    wanted, term = look.desired.parts, state.memory.term
+    if wanted != state.wanted:
+        state = replace(state, wanted=wanted, wanted_since=look.now)
+    state = replace(state, parts=look.seen.parts)
+    if term.master == state.node:
+        serves, heard = state.phase == "serving", state.parts
+    else:
+        answer = look.peer(term.master)
+        serves, heard = (answer.serves, answer.parts) if answer else (False, NOTHING)
+    if not serves:
+        return state
+    return replace(state, in_force=parts.known(state.in_force, heard))
+
+
+def _in_turn(action: Action, state: State, look: Look) -> Action:
+    """Hold back what other units have to do first; a start of the whole tree waits for nobody."""
+    if not isinstance(action, Run) or action.role is None or action.role != look.seen.role:
+        return action
+    scene = parts.Scene(
+        own=parts.Unit(state.node, state.wanted, state.parts),
+        master=state.memory.term.master,
+        others=[parts.Unit(a.node, a.wanted, a.parts) for a in look.heard],
+        peers=len(look.heard) if state.peers is None else state.peers,
+        waited=look.now - state.wanted_since,
+        times=look.times,
+    )
+    waiting = {CLUSTER: parts.cluster_waits(scene), API: parts.api_waits(scene)}
+    return replace(action, hold=frozenset(name for name, waits in waiting.items() if waits))
 
 
 # Which duty ------------------------------------------------------------------------------

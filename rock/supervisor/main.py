@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from types import FrameType
 
 from . import (
@@ -18,6 +19,7 @@ from . import (
     health,
     keys,
     machine,
+    parts,
     pebble,
     peers,
     places,
@@ -128,6 +130,7 @@ class Supervisor:
         if self._has_people():
             self._people.take(self._state.memory.served)
         epoch = self._state.memory.term.epoch
+        api = self._senses.api()
         return machine.Seen(
             memory=self._memory,
             keys=self._keys,
@@ -143,11 +146,12 @@ class Supervisor:
             merged=self._merged,
             rbac=self._people.edition(),
             kubernetes=self._senses.kubernetes.value() is True,
-            api=self._senses.api(),
+            api=api,
             disk=self._senses.disk(),
             leaving=desired.leaving(self._places.orders),
             token=self._token,
             wake=self._last_wake(),
+            parts=self._parts(facts, api=api),
             failure=facts.failure,
         )
 
@@ -161,6 +165,15 @@ class Supervisor:
         """Return the copy that a new master begins from; the last master has it all itself."""
         taking_over = machine.status(self._state).claims and not self._has_people()
         return self._people.newest() if taking_over else None
+
+    def _parts(self, facts: tree.Facts, *, api: bool) -> parts.Parts:
+        """Say what is in force: a daemon that does not listen yet has nothing in force."""
+        found = facts.parts
+        if not api:
+            found = replace(found, api="", users="")
+        if facts.role == "master" and not self._senses.cluster():
+            found = replace(found, cluster="")
+        return found
 
     def _recall(self) -> None:
         try:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where this unit listens: the API, its peers, and Pebble's check on the loopback."""
+    """Where this unit listens: API, cluster, its peers, and Pebble's check on the loopback."""
 
     api: int = 55000
+    cluster: int = 1516
     peers: int = 8514
     health: int = 8515
 

@@ -78,6 +78,7 @@ def content(state: State, desired: Desired | None, version: str, rules: Ruleset)
         "answering": list(state.answering),
         "version": version,
         "ruleset": {"commit": rules.commit, "error": rules.error},
+        "in-force": state.in_force.by_name(),
         "wake": 0,
         "fetched": 0,
     }
@@ -89,7 +90,8 @@ def _worth(content: dict) -> tuple:
     sentence = content["sentence"] if lasting else None
     rules = content["ruleset"]
     names = ("epoch", "role", "phase", "contested", "orphaned", "ready", "version", "fetched")
-    return (*(content[n] for n in names), sentence, rules["commit"], rules["error"])
+    in_force = tuple(sorted(content["in-force"].items()))
+    return (*(content[n] for n in names), sentence, rules["commit"], rules["error"], in_force)
 
 
 def _now() -> str:

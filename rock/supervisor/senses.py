@@ -75,6 +75,10 @@ class Senses:
         """Tell whether the API's port is open."""
         return probes.listens(self._places.ports.api)
 
+    def cluster(self) -> bool:
+        """Tell whether a master's cluster daemon takes workers."""
+        return probes.listens(self._places.ports.cluster)
+
     def disk(self) -> bool:
         """Tell whether the volume has room."""
         try:

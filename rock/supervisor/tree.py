@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from . import files, keys, processes, rbac, ruleset, seed, users
 from .desired import Order
 from .machine import API, CLUSTER, ENROLMENT, FRONT, SESSIONS, Edition, Role, Run, Times
+from .parts import NOTHING, Parts
 from .places import Places
 from .probes import database_answers
 
@@ -52,6 +53,7 @@ _OPTIONAL = {
 }
 _CONTROL = "wazuh-control"
 _NODE = re.compile(rb"<node>[^<]*</node>")
+_KEY = re.compile(rb"<key>[^<]*</key>")
 _START_SECONDS = 300.0
 _FAILING, _HOPELESS = 3, 6  # times in a row
 _ENVIRONMENT = ("TZ", "WAZUH_SERVER_TIME_SCALE", "http_proxy", "https_proxy", "no_proxy")
@@ -72,6 +74,7 @@ class Facts:
     failure: str | None = None
     version: str = ""
     hopeless: bool = False
+    parts: Parts = NOTHING  # what runs was started with
 
 
 @dataclass(slots=True)
@@ -108,7 +111,7 @@ class Tree:
         self._hopeless = False
         self._watched: dict[str, Watched] = {}
         self._children: set[int] = set()
-        self._applied: tuple[Order, str] | None = None
+        self._applied: tuple[Order, str, frozenset[str]] | None = None
         self._users: dict[str, users.User] = {}
         self._preset = ""  # the users' generation that the database is known to have
         self._fresh = False  # and no start has used it yet
@@ -197,8 +200,18 @@ class Tree:
             self._failure or self._trouble(),
             self._version,
             self._hopeless,
+            self._parts(alive),
         )
         return table
+
+    def _parts(self, alive: Collection[str]) -> Parts:
+        """Say with which part of the order each living daemon was started."""
+
+        def of(daemon: str) -> str:
+            lives = self._complete and daemon in alive
+            return self._watched[daemon].generation.partition(" ")[0] if lives else ""
+
+        return Parts(self._preset, of(ENROLMENT), of(API), of(CLUSTER))
 
     def _trouble(self) -> str | None:
         """Name a daemon that was started again and again in vain."""
@@ -364,20 +377,32 @@ class Tree:
 
     def _install(self, run: Run, order: Order) -> None:
         """Put the charm's files where Wazuh reads them, where they differ."""
-        for path, content in contents(run, order).items():
+        for path, content in contents(run, order, self._held_key(run)).items():
             target = self._places.home / path
+            if API in run.hold and path.startswith("api/"):
+                continue
             if not target.is_file() or target.read_bytes() != content:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 files.write(target, content, order.files[path].owner)
-        self._applied = (order, run.master)
+        self._applied = (order, run.master, run.hold)
+
+    def _held_key(self, run: Run) -> bytes | None:
+        """Return the element with the key in force, while the cluster daemon has to keep it."""
+        path = self._places.home / "etc/ossec.conf"
+        if CLUSTER not in run.hold or not path.is_file():
+            return None
+        match = _KEY.search(path.read_bytes())
+        return match.group() if match else None
 
     def _refresh(self, run: Run, order: Order) -> None:
         """Follow a changed order of the same role: files, then the daemons that read them."""
-        if self._applied == (order, run.master):
+        if self._applied == (order, run.master, run.hold):
             return
         self._install(run, order)
         for daemon, record in self._watched.items():
             wanted = generation(daemon, run, order)
+            if daemon in run.hold:
+                wanted = _held(record.generation, wanted)
             if record.generation != wanted:
                 record.generation = wanted
                 if daemon in self._facts.running:
@@ -596,13 +621,18 @@ def environment() -> dict[str, str]:
     return {"PATH": path, "HOME": "/root", "LANG": "C.UTF-8", **kept}
 
 
-def contents(run: Run, order: Order) -> Mapping[str, bytes]:
-    """Give each file's content; a master heard of from a peer goes into `<node>`."""
+def contents(run: Run, order: Order, key: bytes | None = None) -> Mapping[str, bytes]:
+    """Give each file's content; a master heard of from a peer goes into `<node>`.
+
+    `key` is the element of a cluster key that is to stay for now.
+    """
     result = {path: file.content for path, file in order.files.items()}
     path = "etc/ossec.conf"
     if path in result and run.master and run.master != order.desired.master:
         node = f"<node>{order.address(run.master)}</node>".encode()
         result[path] = _NODE.sub(node, result[path])
+    if path in result and key is not None:
+        result[path] = _KEY.sub(lambda _: key, result[path])
     return result
 
 
@@ -637,6 +667,11 @@ def generation(daemon: str, run: Run, order: Order) -> str:
     """Tell when a daemon has to be started again to read its part of the order."""
     digest = order.generations.get(daemon, "")
     return f"{digest} {run.master}" if daemon == CLUSTER else digest
+
+
+def _held(before: str, wanted: str) -> str:
+    """Give the generation of a daemon whose part waits, though its master may be another."""
+    return " ".join([before.partition(" ")[0], *wanted.split(" ")[1:]])
 
 
 def _front_closed(run: Run) -> bool:

@@ -5,6 +5,7 @@ Whatever does not fit the form is dropped with the connection; nothing of it is 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import socket
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from .machine import Answer, Edition, Keys, Phase, Term
+from .parts import Parts
 
 _LENGTH = struct.Struct("!I")
 _SCHEMA = 1
@@ -88,6 +90,8 @@ def _dump(message: Message) -> dict[str, object]:
         "rbac-counter": answer.rbac.counter,
         "hears-master": answer.hears_master,
         "leaving": answer.leaving,
+        "wanted": dataclasses.asdict(answer.wanted),
+        "in-force": dataclasses.asdict(answer.parts),
         "wants-keys": message.wants_keys,
         "keys": message.keys,
         "wants-rbac": message.wants_rbac,
@@ -115,6 +119,8 @@ def _load(content: object, heard: float) -> Message:
         rbac=_edition(content),
         hears_master=content.get("hears-master") is True,
         leaving=content.get("leaving") is True,
+        wanted=_parts(content, "wanted"),
+        parts=_parts(content, "in-force"),
         heard=heard,
     )
     wants_keys, wants_rbac = (content.get(f"wants-{name}") is True for name in ("keys", "rbac"))
@@ -141,6 +147,15 @@ def _term(content: Mapping[str, object], epoch: str, master: str) -> Term:
     if number == 0:
         return Term()
     return Term(number, _text(content, master, _NODE))
+
+
+def _parts(content: Mapping[str, object], name: str) -> Parts:
+    """Read digests; a unit of an older image says nothing of them."""
+    table = content.get(name, {})
+    if not isinstance(table, dict):
+        raise TypeError(name)
+    known = [field.name for field in dataclasses.fields(Parts) if field.name in table]
+    return Parts(**{field: _text(table, field, _TOKEN) for field in known})
 
 
 def _phase(content: Mapping[str, object]) -> Phase:

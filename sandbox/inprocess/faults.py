@@ -275,7 +275,7 @@ class Storm:
 
     def _same_key(self) -> None:
         """I4: all nodes share one key."""
-        found = {one.order.key for one in self.cluster.workloads() if one.order}
+        found = {one.key for one in self.cluster.workloads() if one.key}
         if len(found) != 1:
             self._broken("I4", f"{len(found)} keys")
 

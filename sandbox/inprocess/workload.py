@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from supervisor import keys, machine
+from supervisor import keys, machine, parts
 from supervisor.times import REAL, Times
 
 from sandbox.inprocess.container import Box
 from sandbox.inprocess.effects import Killed
 from sandbox.inprocess.ledger import Ledger, removed
+from sandbox.inprocess.taken import USERS, Secrets, Taken
 
 ORDERS = "/etc/wazuh-server"
 DAEMONS = frozenset(
@@ -64,8 +65,7 @@ class Order:
     """What the charm pushed, taken whole."""
 
     desired: machine.Desired
-    key: str
-    """A digest of what all nodes must share to talk: the cluster's key."""
+    secrets: Secrets
     ruleset: str | None = None
 
 
@@ -128,6 +128,8 @@ class Workload:
     woken: int = 0
     restarts: int = 0
     """How often all daemons were started."""
+    taken: Taken = field(default_factory=Taken)
+    """What the daemons that run were started with."""
     cluster_restarts: int = 0
     """How often the cluster daemon alone was started again."""
     fetches: int = 0
@@ -147,9 +149,19 @@ class Workload:
         return self.state is not None and self.state.ready
 
     @property
+    def key(self) -> str:
+        """A digest of the cluster's key in force: what all nodes must share to talk."""
+        return self.taken.secrets.key
+
+    @property
     def serves(self) -> bool:
         """Whether this unit is master and workers may connect."""
         return self.role == "master" and machine.CLUSTER in self.running
+
+    def logs_in(self, user: str, password: str) -> bool:
+        """Tell whether the API here, as master, takes a user's password."""
+        up = self.role == "master" and machine.API in self.running
+        return up and self.users.get(user) == password
 
     def tick(self, network: Network, now: float) -> list[str]:
         """Take one step; gives the notices to send."""
@@ -218,6 +230,7 @@ class Workload:
         self.run, self.starts = self.box.runs["wazuh"], self.starts + 1
         self.state = machine.begin(self.node, now)
         self.follows, self.merged = "", 0
+        self.taken = Taken()
 
     def _fetch(self) -> list[str]:
         """Run the one-shot service that fetches the repository: every request gets a commit."""
@@ -244,7 +257,10 @@ class Workload:
             if found is None or hashlib.sha256(found.content).hexdigest() != entry["sha256"]:
                 return
         self._raw["desired"] = raw.content
-        self.order = Order(_desired(content), self._key(), _commit(content))
+        password = self.box.read(f"{ORDERS}/files/etc/authd.pass") or ""
+        wanted = parts.of(_generations(content))
+        secrets = Secrets(wanted, self._key(), password.strip())
+        self.order = Order(_desired(content), secrets, _commit(content))
 
     def _key(self) -> str:
         text = self.box.read(f"{ORDERS}/files/etc/ossec.conf") or ""
@@ -276,6 +292,7 @@ class Workload:
             token=f"{self.node}-{self.box.boot}-{self.starts}",
             wake=self.woken,
             leaving=f"{ORDERS}/leaving" in self.box.files,
+            parts=self.taken.in_force(self.running),
         )
 
     def _ask(self, others: Iterable["Workload"], network: Network, now: float) -> None:
@@ -291,7 +308,7 @@ class Workload:
             return None
         for other in others:
             if other.node == self.follows and other.serves and other.order:
-                return other if other.order.key == self.order.key else None
+                return other if other.key == self.key else None
         return None
 
     def _connected(self, others: Iterable["Workload"]) -> bool:
@@ -350,16 +367,30 @@ class Workload:
             return
         if wanted.role == "worker" and self.state and self.state.memory.served and self.disk.keys:
             self.disk.aside.setdefault(self.state.memory.served, self.disk.keys)
-        if before != (wanted.role, wanted.master, DAEMONS - wanted.without):
+        away = self.taken.away(now)
+        if before != (wanted.role, wanted.master, DAEMONS - wanted.without - away):
             self._pass(f"run {wanted.role} {sorted(wanted.without)}")
         if self.role != wanted.role:
             self._drop("stopped")
             self.role, self.follows, self.since = wanted.role, wanted.master, now
             self.restarts += 1
+            self.taken = Taken(self.order.secrets) if self.order else Taken()
         elif self.follows != wanted.master:
             self.follows = wanted.master
             self.cluster_restarts += 1
-        self._keep(DAEMONS - wanted.without)
+        self._take_up(wanted, now)
+        self._keep(DAEMONS - wanted.without - self.taken.away(now))
+
+    def _take_up(self, wanted: machine.Run, now: float) -> None:
+        """Have the order in force as far as it is this unit's turn; users by the API."""
+        if self.order is None:
+            return
+        for name in self.taken.due(self.order.secrets, wanted.hold):
+            self._pass(f"change {name} alone")
+            self.taken = self.taken.after(self.order.secrets, name, now)
+            self.cluster_restarts += name == machine.CLUSTER
+            if name == USERS:
+                self._set_users()
 
     def _keep(self, daemons: frozenset[str]) -> None:
         """Have these daemons run; before its API starts a unit's users are set."""
@@ -455,10 +486,12 @@ class Workload:
             "answering": list(state.answering),
             "version": "v4.14.7",
             "ruleset": {"commit": self.order.ruleset if self.order else None, "error": None},
+            "in-force": state.in_force.by_name(),
             "wake": self.woken,
         }
         news = (state.phase, state.ready, state.orphaned, report["epoch"])
-        told = (*news, self.box.boot, self.starts)
+        in_force = tuple(state.in_force.by_name().items())
+        told = (*news, self.box.boot, self.starts, in_force)
         self.box.write("/run/wazuh-server/state.json", json.dumps(report))
         if told == self.told:
             return []
@@ -487,4 +520,10 @@ def _desired(content: Mapping[str, object]) -> machine.Desired:
         high_water=int(str(content.get("high-water", 0))),
         regardless=content.get("regardless") is True,
         wake=int(str(content.get("wake", 0))),
+        parts=parts.of(_generations(content)),
     )
+
+
+def _generations(content: Mapping[str, object]) -> Mapping[str, object]:
+    found = content.get("generations")
+    return found if isinstance(found, dict) else {}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src import cluster
-from tests.unit.charm.world import Unit, leader, peer_of
+from tests.unit.charm.world import Unit, leader, own, peer_of
 
 
 @pytest.fixture
@@ -19,12 +19,8 @@ def second(tmp_path):
     unit.run("pebble_ready")
     unit.report(role="worker")
     unit.run("update_status")
-    unit.configure(leader=True, secrets={_owned(secret) for secret in unit.state.secrets})
+    unit.configure(leader=True, secrets={own(secret) for secret in unit.state.secrets})
     return unit
-
-
-def _owned(secret):
-    return dataclasses.replace(secret, owner="app")
 
 
 def test_given_a_worker_when_it_becomes_leader_then_it_publishes_itself_under_the_next_epoch(
@@ -71,7 +67,7 @@ def test_given_the_hook_fails_after_it_asked_when_run_again_then_it_asks_for_ano
 def test_given_a_leader_never_configured_when_elected_then_the_master_stays(tmp_path):
     first = leader(tmp_path / "first")
     second = peer_of(first, tmp_path / "second")
-    second.configure(leader=True, secrets={_owned(secret) for secret in second.state.secrets})
+    second.configure(leader=True, secrets={own(secret) for secret in second.state.secrets})
 
     second.run("leader_elected")
 
@@ -99,7 +95,7 @@ def test_given_the_old_master_when_it_hears_of_the_new_epoch_then_it_becomes_wor
     assert first.status == ops.WaitingStatus("taking up epoch 2")
 
 
-def test_given_a_third_unit_when_the_master_moves_then_only_its_cluster_daemon_is_touched(
+def test_given_a_third_unit_when_the_master_moves_then_it_is_told_and_no_service_is_touched(
     tmp_path,
 ):
     first = leader(tmp_path / "first")
@@ -112,7 +108,8 @@ def test_given_a_third_unit_when_the_master_moves_then_only_its_cluster_daemon_i
     third.run("relation_changed")
 
     after = third.desired["generations"]
-    assert {name for name in after if after[name] != before[name]} == {"wazuh-clusterd"}
+    assert after == before
+    assert third.desired["master"] == "wazuh-server-1"
     assert third.environment == environment
     assert "replan_services" not in third.calls
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from src import files, origin, relations, state
+from src import files, origin, relations, rotation, state
 from src.charm import WazuhOperatorCharm
 from tests.unit.charm.world import ROOT
 
@@ -35,18 +35,28 @@ def test_given_the_endpoints_when_read_then_all_but_the_peers_are_optional_and_d
 
 
 def test_given_the_options_when_read_then_each_is_used_and_each_used_is_there(meta):
-    used = {*origin.OPTIONS, state.ENROLMENT_OPTION}
+    used = {*origin.OPTIONS, state.ENROLMENT_OPTION, state.ROTATION_OPTION}
 
     assert set(meta["config"]["options"]) == used
     assert meta["config"]["options"][state.ENROLMENT_OPTION]["type"] == "secret"
 
 
 def test_given_the_actions_when_read_then_strangers_to_them_are_refused(meta):
-    required = {"issue-sender-certificate": ["name"], "promote": ["unit"]}
+    required = {
+        "issue-sender-certificate": ["name"],
+        "promote": ["unit"],
+        "rotate-secret": ["secret"],
+    }
 
     for name, action in meta["actions"].items():
         assert action["additionalProperties"] is False
         assert action.get("required", []) == required.get(name, [])
+
+
+def test_given_what_can_be_rotated_when_read_then_action_and_charm_name_the_same(meta):
+    offered = meta["actions"]["rotate-secret"]["params"]["secret"]["enum"]
+
+    assert offered == [*rotation.PARTS, rotation.ALL]
 
 
 def test_given_the_volume_when_mounted_then_it_is_wazuhs_queue_and_large_enough(meta):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.charm.world import Unit, leader, peer_of
+from tests.unit.charm.world import Unit, leader, own, peer_of
 
 GOOD = "git+https://git.example.org:8443/team/rules@main#subdirectory=wazuh"
 REQUEST = "/etc/wazuh-server/repository.json"
@@ -134,7 +134,8 @@ def test_given_a_master_that_does_not_lead_when_the_option_is_set_then_it_fetche
 
 def test_given_a_leader_that_is_worker_when_the_option_is_set_then_it_leaves_rules_alone(tmp_path):
     worker = peer_of(leader(tmp_path / "leader"), tmp_path / "worker")
-    worker.configure(leader=True, config={"custom-config-repository": GOOD})
+    owned = {own(secret) for secret in worker.state.secrets}
+    worker.configure(leader=True, secrets=owned, config={"custom-config-repository": GOOD})
 
     worker.run("pebble_ready")
 

@@ -360,6 +360,11 @@ def shared_secrets(unit: Unit) -> set[testing.Secret]:
     }
 
 
+def own(secret: testing.Secret) -> testing.Secret:
+    """Return a shared secret as the leader sees it."""
+    return dataclasses.replace(secret, owner="app")
+
+
 def _mounts(folder: Path) -> dict[str, testing.Mount]:
     mounts = {}
     for place in _PLACES:

@@ -62,7 +62,7 @@ def test_given_the_agent_dies_at_any_step_of_the_first_commit_when_back_then_eac
     assert cluster.settle()
     labels = [secret.label for secret in cluster.model.secrets()]
     assert len(labels) == len(set(labels)) == len(effects.secret_writes)
-    assert len({one.order.key for one in cluster.workloads()}) == 1
+    assert len({one.key for one in cluster.workloads()}) == 1
     assert cluster.databag()["epoch"] == "1"
 
 

@@ -5,11 +5,13 @@
 
 import os
 import sys
+from dataclasses import replace
 
 import pytest
 
 from sandbox.inprocess import Cluster
 from sandbox.inprocess.faults import BrokenError, Storm
+from sandbox.inprocess.taken import Taken
 
 EVENTS = int(os.environ.get("WAZUH_STORM_EVENTS", "300"))
 SEEDS = [int(os.environ["WAZUH_STORM_SEED"])] if "WAZUH_STORM_SEED" in os.environ else range(2)
@@ -56,8 +58,7 @@ def test_given_another_key_on_a_node_when_checked_then_it_is_found(charm):
     box.write(path, (box.read(path) or "").replace("<key>", "<key>0"))
     workload = cluster.workload(2)
     key = workload._key()
-    assert workload.order is not None
-    assert key != workload.order.key
-    workload.order = type(workload.order)(workload.order.desired, key)
+    assert key != workload.key
+    workload.taken = Taken(replace(workload.taken.secrets, key=key))
     with pytest.raises(BrokenError, match="I4 broken"):
         storm._same_key()

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from supervisor import desired
 from supervisor.machine import Desired
+from supervisor.parts import Parts
 
 from tests.unit.supervisor.fake_wazuh import Fake
 
@@ -23,7 +24,8 @@ def _change(fake: Fake, **changes: object) -> None:
 def test_given_a_whole_order_when_read_then_it_is_all_there(fake: Fake):
     fake.order("worker", epoch=3, **{"high-water": 12, "ruleset": {"commit": "ab" * 20}})
     order = desired.read(fake.places.orders)
-    assert order.desired == Desired(3, "worker", "u0", "u1", high_water=12)
+    wanted = Parts(users="1", enrolment="1")
+    assert order.desired == Desired(3, "worker", "u0", "u1", high_water=12, parts=wanted)
     assert order.address("u1") == "u1.localhost"
     assert order.ruleset == desired.Ruleset("ab" * 20)
     assert b"<node_type>worker" in order.files["etc/ossec.conf"].content
