@@ -83,8 +83,7 @@ _OWNERS = {
     f"{ROOT}/peer/peer.key": _ROOT_ONLY,
     f"{ROOT}/rsyslog/rsyslog.conf": _ROOT_ONLY,
     f"{ROOT}/rsyslog/ca.crt": _ROOT_ONLY,
-    f"{ROOT}/rsyslog/server.crt": _ROOT_ONLY,
-    f"{ROOT}/rsyslog/server.key": _ROOT_ONLY,
+    f"{ROOT}/rsyslog/server.pem": _ROOT_ONLY,
     REPOSITORY: Owner("root", "wazuh-git", 0o640),
     # ssh refuses a key that is its user's own and that others may read.
     DEPLOY_KEY: Owner("wazuh-git", "wazuh-git", 0o400),
@@ -131,6 +130,8 @@ class Spec:
     """What the supervisor is told of the repository's rules: nothing to change, or the commit to
     serve (None: take away what was served)."""
     wake: int = 0
+    authorities: str = ""
+    """Whose certificates syslog senders come with, PEM; empty for our own authority."""
 
     @property
     def role(self) -> Role:
@@ -183,7 +184,7 @@ def render(spec: Spec, vault: "Vault", fetch: Fetch | None = None) -> Rendered:
         File(f"{ROOT}/peer/ca.crt", _pem(vault.authority)),
         File(f"{ROOT}/peer/peer.crt", _pem(vault.peer.certificate)),
         File(f"{ROOT}/peer/peer.key", _pem(vault.peer.private_key)),
-        *_rsyslog(vault),
+        *_rsyslog(spec, vault),
         *_repository(fetch, spec.request),
     ]
     inputs = spec.inputs(vault.digest_key, vault.digest)
@@ -244,16 +245,20 @@ def _users(vault: "Vault") -> str:
     return _json(users)
 
 
-def _rsyslog(vault: "Vault") -> tuple[File, ...]:
+def _rsyslog(spec: Spec, vault: "Vault") -> tuple[File, ...]:
+    """Render the receiver's files.
+
+    It reads certificate and key anew for each connection (rsyslog runtime/nsd_gtls.c), so they
+    are one file, which is replaced at once and needs no restart; it comes last.
+    """
     folder = f"{ROOT}/rsyslog"
     return (
         File(
             f"{folder}/rsyslog.conf",
             _template("rsyslog.conf.j2", folder=folder, port=SENDERS_PORT, logs=SENDERS_LOGS),
         ),
-        File(f"{folder}/ca.crt", _pem(vault.authority)),
-        File(f"{folder}/server.crt", _pem(vault.api.certificate)),
-        File(f"{folder}/server.key", _pem(vault.api.private_key)),
+        File(f"{folder}/ca.crt", _pem(spec.authorities or vault.authority)),
+        File(f"{folder}/server.pem", _pem(vault.api.certificate) + _pem(vault.api.private_key)),
     )
 
 
@@ -330,7 +335,7 @@ def generations(vault: "Vault") -> dict[str, str]:
 
 
 def _layer(spec: Spec, vault: "Vault", fetch: Fetch | None) -> dict[str, Mapping]:
-    services = {"wazuh": _wazuh_service(spec, vault), "rsyslog": _rsyslog_service(vault)}
+    services = {"wazuh": _wazuh_service(spec, vault), "rsyslog": _rsyslog_service(spec, vault)}
     if fetch is not None:
         services["repository"] = _REPOSITORY_SERVICE
     return {"services": services, "checks": {"ready": _READY}}
@@ -357,8 +362,9 @@ def _wazuh_service(spec: Spec, vault: "Vault") -> dict:
     }
 
 
-def _rsyslog_service(vault: "Vault") -> dict:
-    contents = [file.content for file in _rsyslog(vault)]
+def _rsyslog_service(spec: Spec, vault: "Vault") -> dict:
+    """Describe the receiver; other authorities restart it, so that nobody stays of those gone."""
+    *contents, _ = [file.content for file in _rsyslog(spec, vault)]
     return {
         "override": "replace",
         "summary": "syslog over TLS on port 6514",

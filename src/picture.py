@@ -110,7 +110,11 @@ class Picture:
             unit=self.juju.unit,
             names=self.juju.names,
             decision=decision,
-            options=(self.juju.origin.address, self.juju.password_option),
+            options=(
+                self.juju.origin.address,
+                self.juju.password_option,
+                self.juju.authorities,
+            ),
             request=request,
             serve=self._serve(request) if is_master else None,
             wake=wake,
@@ -135,9 +139,13 @@ class Picture:
     def is_to_fetch(self) -> bool:
         """Tell, when all is settled, whether the fetching alone is to be started."""
         decision, key = self.juju.peers.decision, self.juju.digest_key
-        if decision is None or key is None or self.workload.applied.problems:
+        if decision is None or key is None or self._bad_origin():
             return False
         return self.fetch_due(self.spec(decision, key, self.workload.applied.wake))
+
+    def _bad_origin(self) -> bool:
+        """Tell whether something is wrong with the options about the repository."""
+        return bool(set(self.workload.applied.problems) - {state.AUTHORITIES})
 
     def proven(self, contents: secrets.Contents) -> frozenset[str]:
         """Name the secrets whose rotation ends: the master has in force what was to come."""
@@ -167,13 +175,16 @@ class Picture:
         until Juju has it, for the hook may fail. `policy` is the one that all secrets have.
         """
         reading = self.juju.origin.read()
+        authorities, problem = self._authorities()
+        spec = dataclasses.replace(spec, authorities=authorities)
         memory = dataclasses.replace(
             self.workload.applied,
             password=digests.keyed(vault.digest_key, vault.enrolment),
             renew_after=vault.renew_after,
             wake=spec.wake,
             serve=spec.serve,
-            problems=dict(reading.problems),
+            problems={**reading.problems, **problem},
+            authorities=authorities,
             related=self.relations.digest(vault.digest_key) if self.relations else "",
             address=self.network.address if self.network else "",
             notes=self._noted(),
@@ -194,7 +205,18 @@ class Picture:
         """Tell what is wrong with which option; the answer of the last hook where it holds."""
         if self.is_settled():
             return self.workload.applied.problems
-        return self.juju.origin.read().problems
+        return {**self.juju.origin.read().problems, **self._authorities()[1]}
+
+    def _authorities(self) -> tuple[str, dict[str, str]]:
+        """Read whose certificates senders come with; for what is no good, the last good value."""
+        if not self.juju.authorities:
+            return "", {}
+        from src import certificates
+
+        try:
+            return certificates.bundle(self.juju.authorities, self.now), {}
+        except certificates.BadCertificateError as reason:
+            return self.workload.applied.authorities, {state.AUTHORITIES: str(reason)}
 
     def _request(self, key: str) -> str:
         """Return a digest that tells one wish for a repository from another; '' for none."""

@@ -13,6 +13,7 @@ PEERS = "wazuh-peers"
 SECRETS_DIGEST = "secrets"
 ENROLMENT_OPTION = "agent-password"
 ROTATION_OPTION = "secret-rotation"
+AUTHORITIES = "logs-ca-cert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class State:
     agent_password: secrets.AgentPassword
     rotation: str
     """The text of the option `secret-rotation`, which may be none that Juju knows."""
+    authorities: str
+    """The text of the option `logs-ca-cert`; empty when it is not set."""
     digest_key: str | None = field(repr=False)
     """The key of keyed digests; None until the leader has made it."""
 
@@ -74,6 +77,7 @@ def load(model: ops.Model) -> State:
         password_option=password_option,
         agent_password=secrets.read_agent_password(model, password_option),
         rotation=str(model.config.get(ROTATION_OPTION, rotation.NEVER)).strip(),
+        authorities=str(model.config.get(AUTHORITIES, "")).strip(),
         digest_key=_digest_key(model, peers),
     )
 

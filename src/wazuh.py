@@ -70,6 +70,8 @@ class Applied:
     serve: Mapping[str, str | None] | None = None
     problems: Mapping[str, str] = field(default_factory=dict)
     """Why which option was not taken."""
+    authorities: str = ""
+    """The last good value of the option `logs-ca-cert`, PEM."""
     related: str = ""
     """A keyed digest of the relations' data, when this unit last read them as leader."""
     address: str = ""
@@ -267,6 +269,7 @@ _TYPES: dict[str, type | types.UnionType] = {
     "wake": int,
     "serve": dict | None,
     "problems": dict,
+    "authorities": str,
     "related": str,
     "address": str,
     "notes": list,

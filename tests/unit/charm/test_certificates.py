@@ -69,17 +69,17 @@ def test_given_no_certificate_yet_when_related_then_our_own_goes_on(tmp_path):
 
 def test_given_a_certificate_when_it_comes_then_all_who_use_it_get_chain_and_key(unit, root):
     between = authority("between", root)
-    environment, desired = unit.environment, unit.desired
+    services, desired = unit.container.plan.to_dict(), unit.desired
 
     unit.offer(ENDPOINT, provide(asked(unit), root, [between]))
 
     leaf, *above = served(unit)
     assert above == [between.certificate]
     assert leaf.public_key() == request_of(unit).public_key()
-    for path in (f"{ENROLMENT}sslmanager.cert", "/etc/wazuh-server/rsyslog/server.crt"):
-        assert unit.read(path) == unit.read(f"{API}server.crt")
-    for path in (f"{ENROLMENT}sslmanager.key", "/etc/wazuh-server/rsyslog/server.key"):
-        assert unit.read(path) == unit.read(f"{API}server.key")
+    chain, key = unit.read(f"{API}server.crt"), unit.read(f"{API}server.key")
+    assert unit.read(f"{ENROLMENT}sslmanager.cert") == chain
+    assert unit.read(f"{ENROLMENT}sslmanager.key") == key
+    assert unit.read("/etc/wazuh-server/rsyslog/server.pem") == chain + key
     # The daemons that use it are restarted, and no other.
     changed = {
         name
@@ -87,7 +87,9 @@ def test_given_a_certificate_when_it_comes_then_all_who_use_it_get_chain_and_key
         if generation != desired["generations"][name]
     }
     assert changed == {"wazuh-authd", "wazuh-apid"}
-    assert unit.environment == environment
+    # rsyslog reads it anew for each connection.
+    assert unit.container.plan.to_dict() == services
+    assert unit.calls["replan_services"] == 0
     assert unit.status.name == "active"
 
 

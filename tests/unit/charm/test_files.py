@@ -25,8 +25,7 @@ TABLE = {
     "peer/peer.key": ("root", "root", 0o600),
     "rsyslog/rsyslog.conf": ("root", "root", 0o600),
     "rsyslog/ca.crt": ("root", "root", 0o600),
-    "rsyslog/server.crt": ("root", "root", 0o600),
-    "rsyslog/server.key": ("root", "root", 0o600),
+    "rsyslog/server.pem": ("root", "root", 0o600),
     "repository.json": ("root", "wazuh-git", 0o640),
     "desired.json": ("root", "root", 0o600),
     "applied.json": ("root", "root", 0o600),
@@ -153,7 +152,7 @@ CHANGES = {
     "api": (
         {"api": secrets.Identity("certificate", "key")},
         {"wazuh-apid", "wazuh-authd"},
-        {"rsyslog"},
+        set(),
     ),
     "tokens": ({"token_private": "key"}, {"wazuh-apid"}, set()),
     "users": ({"users": (("wazuh", "p"),)}, {"users"}, set()),

@@ -84,8 +84,8 @@ class Receiver:
         text = template.render(folder=self.directory, logs=self.logs, port=self.port)
         (self.directory / "rsyslog.conf").write_text(text)
         (self.directory / "ca.crt").write_text(self.authority.pair.certificate)
-        shutil.copy(self.authority.issue(name), self.directory / "server.crt")
-        shutil.copy(self.directory / "server.crt", self.directory / "server.key")
+        shutil.copy(self.authority.issue(name), self.directory / "server.new")
+        (self.directory / "server.new").rename(self.directory / "server.pem")
 
     def start(self) -> None:
         program = shutil.which("rsyslogd", path=f"{os.environ['PATH']}:/usr/sbin")

@@ -199,20 +199,6 @@ def test_given_strangers_that_say_nothing_when_a_sender_comes_then_it_is_served(
         until(lambda: receiver.lines("web-1"))
 
 
-def test_given_a_renewed_certificate_when_restarted_then_it_is_the_one_shown(receiver, sender):
-    with receiver.connect(sender) as connection:
-        before = connection.getpeercert(binary_form=True)
-
-    receiver.stop()
-    receiver.configure("renewed")
-    receiver.start()
-
-    with receiver.connect(sender) as connection:
-        assert connection.getpeercert(binary_form=True) != before
-    receiver.send(sender, LINE)
-    until(lambda: receiver.lines("web-1"))
-
-
 def test_given_a_running_receiver_when_listed_then_it_listens_on_its_port_alone(receiver):
     assert receiver.process is not None
     pid = receiver.process.pid
