@@ -26,6 +26,7 @@ ALLOWED = {
     "wazuh": {"files", "origin"},
     "senders": {"certificates", "secrets"},
     "picture": {
+        "certificates",
         "cluster",
         "digests",
         "files",
