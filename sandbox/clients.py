@@ -140,9 +140,30 @@ def _agents(request: dict) -> Iterator[dict]:
         if time.time() > end or Path(request.get("stop-file", "/nonexistent")).exists():
             return
         began = time.time()
-        name = f"{request['prefix']}{number}"
-        yield dataclasses.asdict(enrol(request["host"], name, request["password"], **options))
+        name, password = f"{request['prefix']}{number}", _password(request)
+        yield dataclasses.asdict(enrol(request["host"], name, password, **options))
         time.sleep(max(0.0, request["every"] - (time.time() - began)))
+
+
+def _password(request: dict) -> str:
+    """Return the password, read anew where a file has it: somebody else follows a secret."""
+    place = request.get("password-file")
+    return Path(place).read_text() if place else request["password"]
+
+
+def _credentials(request: dict) -> Iterator[dict]:
+    """Log in again and again with the password that a file has, until the stop file appears."""
+    end = time.time() + request["seconds"]
+    while time.time() < end and not Path(request["stop-file"]).exists():
+        began = time.time()
+        api = Api(request["host"], ca=request["ca"])
+        try:
+            status, _ = api.log_in(request["user"], _password(request))
+        except OSError:
+            status = None
+        took = time.time() - began
+        yield {"began": began, "took": took, "status": status}
+        time.sleep(max(0.0, request["every"] - took))
 
 
 def _logins(request: dict) -> Iterator[dict]:
@@ -268,6 +289,7 @@ def _sessions(request: dict) -> Iterator[dict]:
 ROLES = {
     "agents": _agents,
     "call": _call,
+    "credentials": _credentials,
     "defaults": _defaults,
     "logins": _logins,
     "sessions": _sessions,
