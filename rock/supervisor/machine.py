@@ -467,7 +467,10 @@ def _in_turn(action: Action, state: State, look: Look) -> Action:
         times=look.times,
     )
     waiting = {CLUSTER: parts.cluster_waits(scene), API: parts.api_waits(scene)}
-    return replace(action, hold=frozenset(name for name, waits in waiting.items() if waits))
+    hold = frozenset(name for name, waits in waiting.items() if waits)
+    early = CLUSTER in hold and parts.cluster_stops(scene)
+    without = action.without | {CLUSTER} if early else action.without
+    return replace(action, hold=hold, without=without)
 
 
 # Which duty ------------------------------------------------------------------------------

@@ -98,6 +98,14 @@ def cluster_waits(scene: Scene) -> bool:
     return patient
 
 
+def cluster_stops(scene: Scene) -> bool:
+    """Tell whether a worker may stop its daemon already: its master's is on the way to the key."""
+    own, master = scene.own, scene.unit(scene.master)
+    if master is None or not own.wanted.cluster or own.have.cluster == own.wanted.cluster:
+        return False
+    return not master.have.cluster and master.wanted.cluster == own.wanted.cluster
+
+
 def api_waits(scene: Scene) -> bool:
     """Tell whether this unit is to keep its API as it is until others are through."""
     own, times = scene.own, scene.times

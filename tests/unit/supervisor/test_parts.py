@@ -70,6 +70,9 @@ def test_given_a_worker_when_the_key_changes_then_it_follows_the_masters_new_dae
         assert not parts.cluster_waits(_scene(own, {"u0": DONE}, waited=waited))
     starting = ("starting", replace(NEW, cluster=""), NEW)
     assert parts.cluster_waits(_scene(own, {"u0": starting}))
+    assert parts.cluster_stops(_scene(own, {"u0": starting})), "nobody to talk to any more"
+    assert not parts.cluster_stops(_scene(own, {"u0": DUE}))
+    assert not parts.cluster_stops(_scene(own, {"u0": ("down", Parts(), OLD)}))
     assert parts.cluster_waits(_scene(own, {}, peers=1))
     assert not parts.cluster_waits(_scene(own, {}, peers=1, waited=REAL.patience))
 
