@@ -41,6 +41,8 @@ def issue(
 def _check(name: str, days: int) -> None:
     if len(name) > 63 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
         raise RefusedError("name: letters, digits, dots and dashes only, 63 at most")
+    if name.lower() == secrets.PEER_HOST:
+        raise RefusedError("name: the application's units know each other by this one")
     if not 1 <= days <= LONGEST_DAYS:
         raise RefusedError(f"days: a number from 1 to {LONGEST_DAYS}")
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from . import parts
@@ -53,6 +55,7 @@ class Order:
     files: Mapping[str, File]
     generations: Mapping[str, str] = field(default_factory=dict)
     ruleset: Ruleset | None = None  # None: leave rules alone
+    text: bytes = field(default=b"", repr=False, compare=False)  # desired.json itself
 
     def address(self, node: str) -> str:
         """Name a unit's pod as the cluster's DNS does."""
@@ -61,23 +64,28 @@ class Order:
 
 def read(orders: Path) -> Order:
     """Read the order with every file it lists. Raises IncompleteError."""
+    text = _bytes(orders / "desired.json")
     try:
-        content = json.loads(_bytes(orders / "desired.json"))
+        content = json.loads(text)
     except ValueError as error:
         raise IncompleteError("desired.json is not JSON") from error
     if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
         raise IncompleteError("desired.json is not of schema 1")
     try:
-        return _order(orders, content)
+        return replace(_order(orders, content), text=text)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise IncompleteError(f"desired.json is malformed: {type(error).__name__}") from error
 
 
 class Reader:
-    """Keeps the last order that was whole."""
+    """Keeps the last order that was whole, for a successor in the same container too.
 
-    def __init__(self, orders: Path) -> None:
+    The charm pushes file after file; a supervisor that starts in between finds nothing whole.
+    """
+
+    def __init__(self, orders: Path, kept: Path) -> None:
         self._orders = orders
+        self._kept = kept
         self._stamp: tuple[int, int, int] | None = None
         self._complaint = ""
         self._last: Order | None = None
@@ -89,12 +97,44 @@ class Reader:
             return self._last
         try:
             self._last, self._stamp, complaint = read(self._orders), stamp, ""
+            self._keep(self._last)
         except IncompleteError as error:
             complaint = str(error)
+            self._last = self._last or self._recall()
         if complaint and complaint != self._complaint:
             _log.warning("the charm's order is not whole: %s", complaint)
         self._complaint = complaint
         return self._last
+
+    def _keep(self, order: Order) -> None:
+        """Copy the order whole; without a copy there is only less to fall back on."""
+        draft = self._kept.with_name(f".{self._kept.name}.tmp")
+        try:
+            for old in (draft, self._kept):
+                if old.exists():
+                    shutil.rmtree(old)
+            draft.mkdir(mode=0o700, parents=True)
+            for path, file in order.files.items():
+                target = draft / "files" / path
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _store(target, file.content)
+            _store(draft / "desired.json", order.text)
+            draft.rename(self._kept)
+        except OSError as error:
+            _log.warning("the charm's order cannot be kept: %s", error.strerror)
+
+    def _recall(self) -> Order | None:
+        try:
+            return read(self._kept)
+        except IncompleteError:
+            return None
+
+
+def _store(path: Path, content: bytes) -> None:
+    """Write a file that only root reads."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
 
 
 def leaving(orders: Path) -> bool:

@@ -1,4 +1,8 @@
-"""Mutual TLS between the units: one certificate for all, good for nothing else."""
+"""Mutual TLS between the units: one certificate for all, good for nothing else.
+
+Units get a renewed one at different moments, so what counts is who issued it and for what name:
+the authority is the application's own, and issues that name to nobody else.
+"""
 
 from __future__ import annotations
 
@@ -16,31 +20,27 @@ class IdentityError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A unit's side of the channel. The other's certificate has to be the very same."""
+    """A unit's side of the channel."""
 
     server: ssl.SSLContext
     client: ssl.SSLContext
-    certificate: bytes
 
     def recognises(self, stream: ssl.SSLSocket) -> bool:
-        """Tell whether the other side showed our own certificate: the CA's others do not do."""
-        return stream.getpeercert(binary_form=True) == self.certificate
+        """Tell whether the other side showed a unit's certificate: the CA's others do not do."""
+        return (stream.getpeercert() or {}).get("subjectAltName") == (("DNS", NAME),)
 
 
 def load(orders: Path) -> Identity:
     """Read authority, certificate and key. Raises IdentityError."""
     folder = orders / "peer"
     try:
-        pem = (folder / "peer.crt").read_text()
-        end = "-----END CERTIFICATE-----"
-        certificate = ssl.PEM_cert_to_DER_cert(pem[: pem.index(end) + len(end)].strip())
         server = _context(ssl.PROTOCOL_TLS_SERVER, folder)
         client = _context(ssl.PROTOCOL_TLS_CLIENT, folder)
     except (OSError, ValueError) as error:
         raise IdentityError(
             f"the peer certificate cannot be used: {type(error).__name__}"
         ) from None
-    return Identity(server, client, certificate)
+    return Identity(server, client)
 
 
 def stamp(orders: Path) -> tuple[int, ...]:

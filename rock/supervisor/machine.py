@@ -226,6 +226,7 @@ class State:
     peers: int | None = None  # the last that resolved
     contact: float | None = None  # when anybody else was last reached
     reached: float | None = None  # since when that goes on without a break
+    stepped: float | None = None  # when the last step was taken
     fenced: bool = False
     claimed: float | None = None  # since when this claim goes on
     attempt: int = 0
@@ -379,7 +380,17 @@ def _learn(
 
 
 def _touch(state: State, look: Look) -> State:
-    """Note whether anybody else is reached; a unit without peers counts as reached."""
+    """Note whether anybody else is reached; a unit without peers counts as reached.
+
+    A process that was frozen reached nobody meanwhile. What it knows is as old as its last step:
+    as master it stays closed until its peers had the time to tell of a newer one.
+    """
+    gap = look.now - (look.now if state.stepped is None else state.stepped)
+    state = replace(state, stepped=look.now)
+    if gap > look.times.hearing:
+        serves = state.memory.served == state.memory.term.epoch
+        fenced = state.fenced or (serves and state.peers != 0 and gap > look.times.fence)
+        state = replace(state, reached=None, fenced=fenced)
     alone = state.peers == 0
     if not (alone or look.heard or look.seen.kubernetes):
         return replace(state, reached=None)
@@ -421,7 +432,7 @@ def _watch(state: State, look: Look) -> State:
     )
     away = look.now - state.sign >= look.times.orphan
     leaves = answer is not None and answer.leaving
-    orphaned = term.master != state.node and (away or leaves) and not _cut_off(state, look)
+    orphaned = term.master != state.node and (away or leaves) and _settled(state, look)
     return replace(state, orphaned=orphaned)
 
 

@@ -48,7 +48,7 @@ class Supervisor:
         self.stopping = threading.Event()
         self._places = where
         self._times = pace
-        self._orders = desired.Reader(where.orders)
+        self._orders = desired.Reader(where.orders, where.run / "order")
         self._order: desired.Order | None = None
         self._state = machine.begin("", time.monotonic())
         self._memory: machine.Memory | None = None
@@ -56,6 +56,7 @@ class Supervisor:
         self._stamp: tuple[int, int, int] = (-1, -1, -1)
         self._changed = time.monotonic()
         self._merged = 0
+        self._ballast = volume.Ballast(where.own / "ballast")
         self._token = secrets.token_hex(4)
         self._woken = report.load_wake(where)
         self._complaint = ""
@@ -147,7 +148,7 @@ class Supervisor:
             rbac=self._people.edition(),
             kubernetes=self._senses.kubernetes.value() is True,
             api=api,
-            disk=self._senses.disk(),
+            disk=self._room(),
             leaving=desired.leaving(self._places.orders),
             token=self._token,
             wake=self._last_wake(),
@@ -174,6 +175,17 @@ class Supervisor:
         if facts.role == "master" and not self._senses.cluster():
             found = replace(found, cluster="")
         return found
+
+    def _room(self) -> bool:
+        """Tell whether the volume has room enough, and keep some of it back."""
+        free = self._senses.free()
+        if free is None:
+            return False
+        try:
+            self._ballast.tend(free)
+        except OSError as error:
+            self._complain(f"no room can be kept on the volume: {error.strerror}")
+        return free >= senses.ENOUGH
 
     def _recall(self) -> None:
         try:
@@ -210,6 +222,8 @@ class Supervisor:
             self._do(action, order)
         except OSError as error:
             self._complain(f"{type(action).__name__} failed: {error.strerror}")
+            if volume.is_full(error):
+                self._ballast.give_up()
 
     def _do(self, action: machine.Action, order: desired.Order | None) -> None:
         if isinstance(action, machine.Remember):

@@ -139,9 +139,14 @@ class Peers:
         for address in others - set(self._pollers):
             end = self._pollers[address] = threading.Event()
             arguments = (address, end)
-            threading.Thread(
+            thread = threading.Thread(
                 target=self._ask_on, args=arguments, name=f"peer {address}", daemon=True
-            ).start()
+            )
+            try:
+                thread.start()
+            except RuntimeError as error:
+                _log.warning("%s cannot be asked yet: %s", address, error)
+                self._pollers.pop(address)
         for address in set(self._pollers) - others:
             self._pollers.pop(address).set()
         self._resolved = frozenset(others)
@@ -226,8 +231,7 @@ class Peers:
         with server:
             server.settimeout(1.0)
             while not self._stop.is_set():
-                with suppress(OSError):
-                    self._admit(server.accept()[0])
+                self._accept(server)
 
     def _bind(self) -> socket.socket | None:
         both = not self._host and socket.has_dualstack_ipv6()
@@ -239,12 +243,27 @@ class Peers:
             _log.warning("port %d cannot be had: %s", self._port, error.strerror)
             return None
 
+    def _accept(self, server: socket.socket) -> None:
+        """Take one connection; where the machine has no room for one, wait until it may."""
+        try:
+            self._admit(server.accept()[0])
+        except TimeoutError:
+            return
+        except (OSError, RuntimeError) as error:
+            _log.warning("a connection could not be taken: %s", error)
+            self._stop.wait(self._times.tick)
+
     def _admit(self, plain: socket.socket) -> None:
-        """Give a connection a thread, within bounds."""
+        """Give a connection a thread, within bounds. Raises RuntimeError where there is none."""
         if not self._strangers.acquire(blocking=False):
             plain.close()
             return
-        threading.Thread(target=self._answer_on, args=(plain,), daemon=True).start()
+        try:
+            threading.Thread(target=self._answer_on, args=(plain,), daemon=True).start()
+        except RuntimeError:
+            self._strangers.release()
+            plain.close()
+            raise
 
     def _answer_on(self, plain: socket.socket) -> None:
         try:

@@ -12,7 +12,7 @@ from . import probes
 from .machine import Times
 from .places import Places
 
-_ENOUGH = 100 * 1024 * 1024  # bytes free on the volume
+ENOUGH = 100 * 1024 * 1024  # bytes free on the volume
 
 
 class Sense:
@@ -79,13 +79,13 @@ class Senses:
         """Tell whether a master's cluster daemon takes workers."""
         return probes.listens(self._places.ports.cluster)
 
-    def disk(self) -> bool:
-        """Tell whether the volume has room."""
+    def free(self) -> int | None:
+        """Count the bytes that are free on the volume; None when it cannot be told."""
         try:
             status = os.statvfs(self._places.volume)
         except OSError:
-            return False
-        return status.f_bavail * status.f_frsize >= _ENOUGH
+            return None
+        return status.f_bavail * status.f_frsize
 
     def _ask_database(self) -> bool | None:
         return probes.database_answers(self._places.home) if self.need.database else None

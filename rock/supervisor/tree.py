@@ -433,13 +433,35 @@ class Tree:
             return True
         known = users.load(self._places.orders)
         try:
-            users.update(self._places, self._users, known)
+            self._ask_api(self._users, known)
         except users.UsersError as error:
             self._warn(f"{error}; setting the users with the API stopped")
             return False
         self._users, self._preset = known, order.generations.get("users", "")
         _log.info("the API's users are changed")
         return True
+
+    def _ask_api(self, old: Mapping[str, users.User], new: Mapping[str, users.User]) -> None:
+        """Have the API change users, unless something else is wanted first. Raises UsersError.
+
+        An API that hangs would hold up a move; what was asked of it may still be done, once.
+        """
+        result: list[users.UsersError | None] = []
+
+        def ask() -> None:
+            try:
+                users.update(self._places, old, new)
+                result.append(None)
+            except users.UsersError as error:
+                result.append(error)
+
+        asking = threading.Thread(target=ask, name="users", daemon=True)
+        asking.start()
+        while asking.is_alive() and not self._interrupted():
+            asking.join(0.25)
+        error = result[0] if result else users.UsersError("changing the users was interrupted")
+        if error is not None:
+            raise error
 
     # Keeping --------------------------------------------------------------------------------
 

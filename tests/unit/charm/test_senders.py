@@ -156,6 +156,11 @@ def test_given_a_request_with_another_keys_signature_when_asked_then_it_is_refus
     assert failure.value.message == "signing-request: not signed by its own key"
 
 
+def test_given_the_units_own_name_when_asked_for_then_no_sender_gets_it(unit):
+    with pytest.raises(testing.ActionFailed, match="name: the application's units know"):
+        unit.act(name="Peer.wazuh-server.internal")
+
+
 @pytest.mark.parametrize(
     "name", ["", "../x", "a b", "a/b", "-a", "a.", "a..b", "ä", "a\nb", "x" * 64, "a_b", "*"]
 )

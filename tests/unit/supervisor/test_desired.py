@@ -96,7 +96,7 @@ def test_given_a_file_that_differs_from_its_digest_when_read_then_the_order_is_r
 
 
 def test_given_a_reader_when_the_next_order_is_not_whole_then_the_last_one_holds(fake: Fake):
-    reader = desired.Reader(fake.places.orders)
+    reader = desired.Reader(fake.places.orders, fake.places.run / "order")
     assert reader.current() is None
     fake.order()
     first = reader.current()
@@ -113,10 +113,57 @@ def test_given_a_file_that_comes_after_its_order_when_read_again_then_it_is_take
     path = fake.places.orders / "files/etc/ossec.conf"
     content = path.read_bytes()
     path.unlink()
-    reader = desired.Reader(fake.places.orders)
+    reader = desired.Reader(fake.places.orders, fake.places.run / "order")
     assert reader.current() is None
     path.write_bytes(content)
     assert reader.current() is not None
+
+
+def _successor(fake: Fake) -> desired.Reader:
+    return desired.Reader(fake.places.orders, fake.places.run / "order")
+
+
+def test_given_a_supervisor_that_restarts_when_the_next_order_is_half_there_then_the_last_holds(
+    fake: Fake,
+):
+    fake.order()
+    fake.places.run.mkdir(parents=True, exist_ok=True)
+    first = _successor(fake).current()
+    (fake.places.orders / "files/etc/ossec.conf").write_text("the next one's")
+
+    again = _successor(fake)
+
+    assert again.current() == first
+    fake.order(epoch=2)
+    order = again.current()
+    assert order is not None and order.desired.epoch == 2
+
+
+def test_given_an_order_when_it_is_kept_then_only_root_reads_it(fake: Fake):
+    fake.order()
+    fake.places.run.mkdir(parents=True, exist_ok=True)
+    assert _successor(fake).current() is not None
+    kept = fake.places.run / "order"
+    assert kept.stat().st_mode & 0o077 == 0
+    files = [path for path in kept.rglob("*") if path.is_file()]
+    assert files
+    assert all(path.stat().st_mode & 0o077 == 0 for path in files)
+
+
+def test_given_a_copy_that_was_killed_half_way_when_the_supervisor_restarts_then_it_copes(
+    fake: Fake,
+):
+    fake.order()
+    fake.places.run.mkdir(parents=True, exist_ok=True)
+    assert _successor(fake).current() is not None
+    (fake.places.run / ".order.tmp").mkdir()
+    (fake.places.run / "order/files/etc/ossec.conf").write_text("half")
+    (fake.places.orders / "files/etc/ossec.conf").write_text("half")
+
+    assert _successor(fake).current() is None
+    fake.order(epoch=2)
+    order = _successor(fake).current()
+    assert order is not None and order.desired.epoch == 2
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda c: st.lists(c)))

@@ -171,3 +171,15 @@ def test_given_a_master_that_has_ended_for_good_when_claimed_then_it_releases_at
 
     assert state.released == 2
     assert has_to_give(state)
+
+
+def test_given_a_worker_that_was_frozen_when_it_thaws_then_it_hears_before_it_reports():
+    order = Desired(1, "worker", "u1", "u0")
+    memory = Memory(Term(1, "u0"), serving=Term(1, "u0"), synchronised=True)
+    master = Answer("u0", Term(1, "u0"), 1, Term(1, "u0"), "serving", heard=1.0)
+    seen = Seen(memory, peers=1, kubernetes=True, answers=(master,))
+    state, _ = step(begin("u1", 0), order, seen, 1)
+
+    state, _ = step(state, order, seen, 300)
+
+    assert not state.orphaned

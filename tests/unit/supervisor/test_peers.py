@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -193,11 +194,11 @@ def test_given_a_name_that_fails_when_it_resolved_before_then_it_is_not_taken_fo
     unit.until(lambda: unit.channel.resolved() is None)
 
 
-def test_given_a_certificate_of_the_same_authority_when_it_is_another_then_it_is_refused(
+def test_given_a_certificate_for_another_name_when_the_authority_issued_it_then_it_is_refused(
     net: Net,
 ):
     unit = net.add("u0")
-    stranger = net.add("u9", certificates.issue(authority=net.authority))
+    stranger = net.add("u9", certificates.issue("web-1", authority=net.authority))
     friend = net.add("u1")
     unit.until(lambda: unit.channel.answers())
     friend.until(lambda: friend.channel.answers())
@@ -207,11 +208,41 @@ def test_given_a_certificate_of_the_same_authority_when_it_is_another_then_it_is
     assert stranger.channel.answers() == ()
 
 
+def test_given_a_unit_with_a_renewed_certificate_when_the_others_have_the_old_then_they_talk(
+    net: Net,
+):
+    unit = net.add("u0")
+    renewed = net.add("u1", certificates.issue(authority=net.authority))
+    unit.until(lambda: [a.node for a in unit.channel.answers()] == ["u1"])
+    renewed.until(lambda: [a.node for a in renewed.channel.answers()] == ["u0"])
+
+
+def test_given_no_thread_to_be_had_when_others_connect_then_the_channel_goes_on_later(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+):
+    unit = net.add("u0")
+    unit.until(lambda: _listens(net))
+    start, refused = threading.Thread.start, []
+
+    def refuse(thread: threading.Thread) -> None:
+        if "_answer_on" in repr(thread._target):  # type: ignore[attr-defined]
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    friend = net.add("u1")
+    unit.until(lambda: len(refused) > 70)  # more than may be strangers at a time
+    assert friend.channel.answers() == () or unit.channel.answers() == ()
+    monkeypatch.setattr(threading.Thread, "start", start)
+    unit.until(lambda: [a.node for a in unit.channel.answers()] == ["u1"])
+
+
 @pytest.mark.parametrize("shown", ["none", "of the same authority"])
 def test_given_a_stranger_when_it_asks_then_it_gets_nothing(net: Net, shown: str):
     unit = net.add("u0")
     unit.until(lambda: _listens(net))
-    pair = None if shown == "none" else certificates.issue(authority=net.authority)
+    pair = None if shown == "none" else certificates.issue("web-1", authority=net.authority)
     try:
         with net.client(pair) as stream:
             wire.send(stream, wire.Message(Answer("u9", Term(9, "u9")), wants_keys=True))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
-from supervisor import desired, processes, tree
+from supervisor import desired, processes, tree, users
 from supervisor.machine import FRONT, Run
 from supervisor.places import Places
 from supervisor.processes import Process, Table
@@ -107,3 +108,28 @@ def test_given_a_closed_front_when_a_master_is_to_start_then_nothing_is_started(
     kept._act(kept._look())
     assert kept.facts().role is None
     assert not (fake.home / "logs/started").exists()
+
+
+def test_given_an_api_that_hangs_when_a_move_begins_then_changing_users_does_not_hold_it_up(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+):
+    fake.order()
+    kept = tree.Tree(fake.places, REAL)
+    asked, ended = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> None:
+        asked.set()
+        ended.wait(60)
+
+    monkeypatch.setattr(users, "update", hang)
+    kept._role = "master"
+    kept.want(Run("master", "u0"), desired.read(fake.places.orders))
+    threading.Thread(
+        target=lambda: (asked.wait(60), kept.want(Run(None, without=FRONT), None))
+    ).start()
+
+    with pytest.raises(users.UsersError, match="interrupted"):
+        kept._ask_api({}, {})
+
+    assert not ended.is_set()
+    ended.set()

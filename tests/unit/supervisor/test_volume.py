@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import stat
@@ -32,6 +33,35 @@ def test_given_a_damaged_memory_when_loaded_then_it_is_no_new_volume(tmp_path: P
     path.write_text(content)
     with pytest.raises(volume.UnreadableError):
         volume.load(path)
+
+
+def test_given_room_when_it_gets_short_then_the_ballast_makes_some_and_comes_back(tmp_path: Path):
+    ballast, path = volume.Ballast(tmp_path / "own/ballast", size=4096, short=100), tmp_path
+    file = path / "own/ballast"
+
+    ballast.tend(8 * 4096)
+    assert not file.exists(), "it would take what others need"
+    ballast.tend(8 * 4096 + 1)
+    assert file.stat().st_blocks * 512 >= 4096, "really taken, no hole"
+    ballast.tend(100)
+    assert file.exists()
+    ballast.tend(99)
+    assert not file.exists()
+    ballast.tend(99 + 4096)
+    assert not file.exists(), "it does not take at once what it gave up"
+    ballast.tend(9 * 4096)
+    assert file.exists()
+
+
+def test_given_a_full_volume_when_a_ballast_is_to_be_taken_then_nothing_is_left_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr("os.posix_fallocate", refuse)
+    volume.Ballast(tmp_path / "ballast", size=4096).tend(2**40)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

@@ -85,6 +85,8 @@ class Cluster:
         self.now = 1000.0
         self.units = {f"u{i}": Unit(f"u{i}") for i in range(count)}
         self.cut: set[str] = set()
+        self.secluded: set[str] = set()  # reach no other unit, but the Kubernetes API
+        self.frozen: set[str] = set()
         self.kubernetes = True
         self.high = 0
         self.enrolled: dict[int, str] = {}
@@ -140,13 +142,13 @@ class Cluster:
             if enrol_every and self.now >= due:
                 self.enrol()
                 due += enrol_every
-            masters = [u.node for u in self.units.values() if u.enrols]
+            masters = self.masters()
             if len(masters) > 1:
                 self.overlaps.append(f"{self.now - 1000:.1f}: {masters}")
 
     def enrol(self) -> int | None:
         """Have one agent enrolled by whoever does."""
-        masters = [u for u in self.units.values() if u.enrols]
+        masters = [u for u in self.units.values() if u.enrols and u.node not in self.frozen]
         if not masters:
             return None
         unit = self.random.choice(masters)
@@ -159,7 +161,7 @@ class Cluster:
 
     def reaches(self, one: str, other: str) -> bool:
         """Tell whether a message gets through now."""
-        if one in self.cut or other in self.cut:
+        if {one, other} & (self.cut | self.secluded | self.frozen):
             return False
         return self.random.random() >= self.loss
 
@@ -184,7 +186,7 @@ class Cluster:
             unit.gathered[peer.node] = (theirs.keys, dict(peer.keys))
 
     def _live(self, unit: Unit) -> None:
-        if unit.state is None:
+        if unit.state is None or unit.node in self.frozen:
             return
         self._progress(unit)
         starting = unit.role is not None and self.now < unit.ready_at
@@ -223,9 +225,12 @@ class Cluster:
         if unit.role != "worker":
             return None
         master = self.units.get(unit.points_to)
-        if CLUSTER not in unit.running or master is None or {unit.node, master.node} & self.cut:
+        if CLUSTER not in unit.running or master is None or not self._linked(unit, master):
             return False
         return master.role == "master" and CLUSTER in master.running
+
+    def _linked(self, unit: Unit, master: Unit) -> bool:
+        return not {unit.node, master.node} & (self.cut | self.secluded | self.frozen)
 
     def _do(self, unit: Unit, action: object) -> None:
         if isinstance(action, Remember):
@@ -286,7 +291,7 @@ class Cluster:
 
     def masters(self) -> list[str]:
         """Name the units that enrol right now."""
-        return [u.node for u in self.units.values() if u.enrols]
+        return [u.node for u in self.units.values() if u.enrols and u.node not in self.frozen]
 
     def phases(self) -> dict[str, str]:
         """Give each unit's phase."""
