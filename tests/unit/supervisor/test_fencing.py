@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.supervisor.virtual import REAL, SYNCHRONISED_EVERY, Cluster, deployed
 
-BEGINS = [0.5 * number for number in range(0, 60, 7)]
+BEGINS = [0.5 * number for number in range(0, 60, 10)]
 LASTS = (8.0, REAL.fence + 6, REAL.orphan + 30)
 UNITS = ("u0", "u1", "u2")
 
