@@ -3,15 +3,15 @@ TOX = .tools/bin/tox
 # A Python 3.12 that pyenv keeps is found too; the tests run on it beside the machine's own.
 export PATH := $(PATH):$(subst $() ,:,$(wildcard $(HOME)/.pyenv/versions/3.12.*/bin))
 
-.PHONY: help tools demo test format lint unit sandbox integration pack clean
+.PHONY: help tools demo test format lint unit sandbox integration pack docs docs-links clean
 help:        ## Show the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 tools:
 	@scripts/bring
 demo: tools  ## Run the main job in the sandbox: three units, agents, logs, rules, a lost master (DEMO="--json FILE")
 	@$(TOX) -qq -e sandbox -- python -m sandbox.demo $(DEMO)
-test: tools  ## Lint, unit tests, the packed charm, the sandbox suite's share
-	$(TOX) -e lint,unit,unit-py312
+test: tools  ## Lint, unit tests, the docs, the packed charm, the sandbox suite's share
+	$(TOX) -e lint,unit,unit-py312,docs
 	scripts/pack
 	$(TOX) -e package,sandbox
 format: tools ## Format the code
@@ -19,14 +19,18 @@ format: tools ## Format the code
 pack: tools  ## Pack the charm with charmcraft and check what is in it
 	scripts/pack
 	$(TOX) -e package
+docs: tools  ## Build the documentation (.tox/docs/html), every warning a failure
+	$(TOX) -e docs
+docs-links: tools ## Check the documentation's links to other places (asks the network)
+	$(TOX) -e docs -- -b linkcheck docs .tox/docs/links
 lint: tools  ## Check style, types, spelling
 	$(TOX) -e lint
 unit: tools  ## Run the unit tests
 	$(TOX) -e unit
 sandbox: tools ## Run the sandbox suite
 	$(TOX) -e sandbox
-integration: tools ## Run the deployed cluster's tests (on the sandbox)
-	$(TOX) -e integration
+integration: tools ## Run the deployed cluster's tests on the sandbox, or on Juju (ARGS="--driver juju …")
+	$(TOX) -e integration -- tests/integration $(ARGS)
 clean:       ## Remove what the targets made (a running model is destroyed first)
 	@if [ -x .tox/sandbox/bin/python ]; then ./sandbox/juju destroy-model --all --no-prompt || true; fi
 	rm -rf .tools .tox .venv .sandbox *.charm

@@ -26,11 +26,12 @@ def programs(project: Path, cache: Path, say: Callable[[str], None]) -> Path:
     for name, (title, package) in _PROGRAMS.items():
         if not (built / name).exists():
             say(f"Building {title}")
-            _build(source, package, built / name)
+            build_program(source, package, built / name)
     return built
 
 
-def _build(source: Path, package: str, target: Path) -> None:
+def build_program(source: Path, package: str, target: Path) -> None:
+    """Build a command of the Go module at `source`."""
     # Written beside and renamed: an interrupted build leaves nothing that looks whole.
     part = target.with_suffix(f".{os.getpid()}")
     command = [_go(), "build", "-trimpath", "-ldflags=-s -w", "-o", str(part), package]
