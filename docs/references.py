@@ -156,12 +156,10 @@ def _charm_sentences() -> Iterator[tuple[str, str]]:
             if isinstance(node, ast.Call) and _called(node) in _STATUSES:
                 for text in _texts(node.args):
                     yield _STATUSES[_called(node)], text
-            elif isinstance(node, ast.FunctionDef) and node.name in {"missing", "_missing"}:
+            elif isinstance(node, ast.FunctionDef) and _says(path, node):
                 for text in _returned(node):
-                    yield "waiting", text
-            elif isinstance(node, ast.FunctionDef) and node.name == "_serving":
-                for text in _returned(node):
-                    yield "active", text
+                    serves = text.startswith(("`master of", "`worker of"))
+                    yield "active" if serves else "waiting", text
             elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
                 yield from _assigned(node, tables)
 
@@ -181,6 +179,12 @@ def _supervisor_sentences() -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "sentence":
             yield from _texts([node.value])
+
+
+def _says(path: Path, node: ast.FunctionDef) -> bool:
+    """Say whether a function returns sentences of statuses."""
+    returned = ast.unparse(node.returns) if node.returns else ""
+    return node.name == "missing" or (path.stem == "status" and returned.startswith("str"))
 
 
 def _called(node: ast.Call) -> str:

@@ -21,6 +21,8 @@ import yaml
 _APART = {"config": "config.yaml", "actions": "actions.yaml"}
 _CODE = ("src", "lib")
 """What charmcraft's uv plugin takes by itself; charmcraft.yaml names the rest."""
+_PACKED_WITH = Path(__file__).resolve().parents[1] / ".tools/pack/bin"
+"""Where scripts/pack leaves a link to the Python that it packed for."""
 
 
 class NoPythonError(Exception):
@@ -73,7 +75,7 @@ def python_of(charm: Path) -> Path | None:
     versions = [path.name for path in (charm / "venv/lib").glob("python3.*")]
     if not versions:
         return None
-    for folder in os.environ.get("PATH", "").split(":"):
+    for folder in [*os.environ.get("PATH", "").split(":"), str(_PACKED_WITH)]:
         # A command of that name may be another's stand-in that fails (pyenv's).
         if (Path(folder) / versions[0]).exists():
             done = subprocess.run(

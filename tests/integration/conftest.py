@@ -1,6 +1,7 @@
-"""One whole run of the demo, its cluster kept for what is looked at afterwards."""
+"""Where the cluster is: the demo's, kept for what is looked at afterwards, or one of a driver."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from sandbox.cluster import PROJECT
 from sandbox.demo.cluster import Cluster
 from sandbox.driver import Driver
+from tests.integration.drivers import Deployment, OnJuju, OnSandbox
 
 _LIMIT = 1500
 
@@ -25,6 +27,42 @@ class Demo:
     output: str
     report: dict[str, Any]
     driver: Driver
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say where the tests run, and with what; pytest-operator has the options for the model."""
+    group = parser.getgroup("wazuh-server")
+    group.addoption("--driver", choices=["sandbox", "juju"], default="sandbox")
+    group.addoption("--charm-file", help="a packed charm; without it the sandbox takes the tree")
+    group.addoption("--wazuh-server-image", help="the image, as Juju takes an OCI resource")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, on a controller, the tests of what only the sandbox can do or see."""
+    if config.getoption("--driver") == "juju":
+        skip = pytest.mark.skip(reason="looks into the sandbox")
+        for item in items:
+            if "deployment" not in getattr(item, "fixturenames", ()):
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="module")
+def deployment(request: pytest.FixtureRequest) -> Deployment:
+    """Where the application is deployed, as the command line says."""
+    given = request.config.getoption("--charm-file") or os.environ.get("WAZUH_SERVER_CHARM")
+    charm = Path(given or PROJECT).absolute()
+    if request.config.getoption("--driver") == "sandbox":
+        return OnSandbox(charm)
+    image = request.config.getoption("--wazuh-server-image")
+    if not given or not image:
+        pytest.fail("on Juju, name --charm-file and --wazuh-server-image")
+    return OnJuju(charm, image, request.getfixturevalue("ops_test").model_full_name)
+
+
+@pytest.fixture(scope="module")
+def other_charm(deployment: Deployment) -> Path:
+    """Another build of the charm to refresh to; on the sandbox the tree, where it can be had."""
+    return PROJECT if isinstance(deployment, OnSandbox) else deployment.charm
 
 
 @pytest.fixture(scope="session")
