@@ -9,7 +9,22 @@ from xml.parsers import expat
 
 from repository.places import RefusedError
 
-_ROOTS = {"rules": ("group", "var"), "decoders": ("decoder", "var")}
+_ROOTS = {
+    "rules": ("group", "var"),
+    "decoders": ("decoder", "var"),
+    "ossec.conf": ("ossec_config",),
+    "agent.conf": ("agent_config",),
+}
+_PROGRAMS = ("integrations", "active-response")
+# wazuh-control looks for these by line, in comments too (src/init/wazuh-server.sh), and what
+# they say is told by the charm alone.
+_OURS = {
+    "cluster": "the charm's own",
+    "auth": "the charm's own",
+    "indexer": "the charm's own",
+    "email_notification": "set by the option email-to",
+}
+_OURS_TAG = re.compile(rf"</?\s*({'|'.join(_OURS)})\b", re.IGNORECASE)
 _DEPTH = 16
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _BARE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|apos|quot|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});)")
@@ -22,10 +37,22 @@ def check(path: str, data: bytes) -> None:
     """Raise `RefusedError` naming the file, and the line where there is one."""
     if data.startswith(_LINK_TEXT):
         raise RefusedError(f"{path} is kept in Git LFS, which is not read")
+    folder, _, name = path.partition("/")
+    if folder in _PROGRAMS:
+        return
     text = _text(path, data)
-    folder = path.partition("/")[0]
-    if folder in _ROOTS:
-        _check_xml(path, text, _ROOTS[folder])
+    if path == "ossec.conf":
+        _refuse_ours(path, text)
+    kind = "agent.conf" if folder == "groups" and name.endswith("/agent.conf") else folder
+    if kind in _ROOTS:
+        _check_xml(path, text, _ROOTS[kind])
+
+
+def _refuse_ours(path: str, text: str) -> None:
+    found = _OURS_TAG.search(text)
+    if found:
+        line, tag = text.count("\n", 0, found.start()) + 1, found.group(1).lower()
+        raise RefusedError(f"{path} line {line}: <{tag}> is {_OURS[tag]}")
 
 
 def _text(path: str, data: bytes) -> str:

@@ -49,9 +49,9 @@ def place(places: Places, space: Path, tree: str, files: dict[str, bytes]) -> No
     built.mkdir()
     for path, data in sorted(files.items()):
         target = built / path
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         _write(target, data)
-    for directory in (*{(built / path).parent for path in files}, built):
+    for directory in (*(path for path in built.rglob("*") if path.is_dir()), built):
         _sync(directory)
     built.rename(places.home / tree)
     _sync(places.home)

@@ -8,15 +8,47 @@ from repository.places import MEBIBYTE, Limits, RefusedError
 
 _REGULAR = ("100644", "100755", "100664")
 _NAME = re.compile(r"\.?[A-Za-z0-9][A-Za-z0-9._-]{0,126}~?")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is taken from one folder: the names in it, and how deep they lie."""
+
+    name: re.Pattern[str]
+    depth: int = 1
+    reason: str = ""
+    """What is said of another name; without one it does not concern us."""
+
+
+KINDS = {
+    "rules": Kind(re.compile(r"(?is).*\.xml")),
+    "decoders": Kind(re.compile(r"(?is).*\.xml")),
+    "lists": Kind(re.compile(r"(?s).*")),
+    "groups": Kind(re.compile(r"(?s).*"), depth=2),
+    "integrations": Kind(re.compile(r"(?s)custom-.*"), reason="must begin with custom-"),
+    "active-response": Kind(re.compile(r"(?s).*")),
+    "sca": Kind(re.compile(r"(?is).*\.ya?ml")),
+}
+"""What may come from a repository, by its folders; rock/supervisor/bundle.py says whereto."""
+FRAGMENT = "ossec.conf"
+
+_FOLDERS = f"{', '.join(list(KINDS)[:-1])} or {list(KINDS)[-1]}"
+
 # What Wazuh's cluster never copies (framework/wazuh/core/cluster/cluster.json), and what it
 # compiles from lists by itself.
 _IGNORED_ENDINGS = ("~", ".tmp", ".lock", ".swp", ".cdb")
 _OURS = frozenset(
     {
+        "ar.conf",
         "authd.pass",
+        "api.yaml",
         "client.keys",
+        "local_internal_options.conf",
+        "merged.mg",
         "private_key.pem",
+        "public_key.pem",
         "rbac.db",
+        "server.crt",
         "server.key",
         "sslmanager.cert",
         "sslmanager.key",
@@ -64,14 +96,14 @@ def _entry(line: bytes) -> Entry:
 
 
 def select(entries: list[Entry], limits: Limits) -> dict[str, Entry]:
-    """Choose what is taken, by its path below Wazuh's `etc`; refuse what must not be there."""
+    """Choose what is taken, by its path; refuse what must not be there."""
     for entry in entries:
         _refuse_ours(entry)
     taken = {path: entry for entry in entries if (path := _destination(entry)) is not None}
     if not taken:
-        raise RefusedError("nothing to take: no rules/*.xml, decoders/*.xml or lists/*")
+        raise RefusedError(f"nothing to take: no {FRAGMENT}, and no files in {_FOLDERS}")
     if len(taken) > limits.files:
-        raise RefusedError(f"more than {limits.files} rules, decoders and lists")
+        raise RefusedError(f"more than {limits.files} files in {_FOLDERS}")
     for path, entry in taken.items():
         if entry.size > limits.file_bytes:
             raise RefusedError(f"{path} is larger than {limits.file_bytes // MEBIBYTE} MiB")
@@ -88,20 +120,35 @@ def _refuse_ours(entry: Entry) -> None:
 
 def _destination(entry: Entry) -> str | None:
     """Return the path of a file that is taken, None for one that does not concern us."""
-    folder, slash, name = entry.path.decode("utf-8", "surrogateescape").partition("/")
-    if folder not in ("rules", "decoders", "lists"):
+    path = entry.path.decode("utf-8", "surrogateescape")
+    folder, slash, rest = path.partition("/")
+    kind = KINDS.get(folder)
+    if path == FRAGMENT:
+        return _regular(entry, path)
+    if kind is None:
         return None
     if not slash:
         raise RefusedError(f"{folder} is no directory")
-    if folder != "lists" and not name.lower().endswith(".xml"):
+    parts = rest.split("/")
+    if len(parts) == kind.depth and not kind.name.fullmatch(parts[-1]) and not kind.reason:
         return None
-    if not all(_NAME.fullmatch(part) for part in name.split("/")):
-        raise RefusedError(f"{folder} holds a file whose name is not plain ({ascii(name)[:80]})")
-    if "/" in name or name.startswith(".") or name.endswith(_IGNORED_ENDINGS):
+    if not all(_NAME.fullmatch(part) for part in parts):
+        raise RefusedError(f"{folder} holds a file whose name is not plain ({ascii(rest)[:80]})")
+    if len(parts) != kind.depth or _is_passing(parts):
         return None
+    if not kind.name.fullmatch(parts[-1]):
+        raise RefusedError(f"{folder}/{rest}: the name {kind.reason}")
+    return _regular(entry, path)
+
+
+def _is_passing(parts: list[str]) -> bool:
+    return any(part.startswith(".") or part.endswith(_IGNORED_ENDINGS) for part in parts)
+
+
+def _regular(entry: Entry, path: str) -> str:
     if entry.mode not in _REGULAR:
-        raise RefusedError(f"{folder}/{name} is no regular file")
-    return f"{folder}/{name}"
+        raise RefusedError(f"{path} is no regular file")
+    return path
 
 
 def contents(git: Git, entries: dict[str, Entry]) -> dict[str, bytes]:

@@ -59,6 +59,15 @@ def give(descriptor: int, owner: Owner) -> None:
         os.fchown(descriptor, _uid(owner.user), _gid(owner.group))
 
 
+def give_folder(path: Path, owner: Owner) -> None:
+    """Set a folder's owner and mode."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        give(descriptor, owner)
+    finally:
+        os.close(descriptor)
+
+
 def _sync(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

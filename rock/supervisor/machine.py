@@ -125,6 +125,8 @@ class Answer:
     leaving: bool = False  # being removed from the application
     wanted: Parts = NOTHING
     parts: Parts = NOTHING  # in force
+    tree: str = ""  # the repository's commit that everything here runs with, or that was refused
+    offer: str = ""  # as master: the one that every unit is to have
     heard: float = 0.0
 
     @property

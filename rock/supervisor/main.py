@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import secrets
@@ -15,6 +16,8 @@ from dataclasses import replace
 from types import FrameType
 
 from . import (
+    bundle,
+    configuration,
     desired,
     health,
     keys,
@@ -65,8 +68,9 @@ class Supervisor:
         self._tree = tree.Tree(where, pace)
         self._senses = senses.Senses(where, pace, os.environ)
         self._people = rbac.Keeper(where)
-        self._peers = peers.Peers(where, pace, lambda: machine.status(self._state), self._people)
-        self._rules = ruleset.Keeper(where)
+        self._rules = ruleset.Keeper(where, tree.environment())
+        self._exchange = configuration.Exchange(where, lambda: self._state.memory.term.master)
+        self._peers = peers.Peers(where, pace, self._answer, self._people, self._exchange)
 
     def run(self) -> int:
         """Work until told to stop; 1 when there is no hope left in this process."""
@@ -282,10 +286,48 @@ class Supervisor:
     def _look_after_rules(self) -> None:
         while not self.stopping.wait(2 * self._times.tick):
             facts, order = self._tree.facts(), self._order
-            serves = order is not None and facts.role == "master" and facts.complete
-            wanted = order.ruleset if order is not None and serves else None
             running = facts.complete and "wazuh-analysisd" in facts.running
-            self._rules.look(wanted, time.monotonic(), running=running)
+            duty = self._duty(facts, order)
+            self._rules.look(duty, time.monotonic(), running=running)
+
+    def _duty(self, facts: tree.Facts, order: desired.Order | None) -> ruleset.Duty:
+        """Say which commit this unit is to have: the charm tells the master, the master tells."""
+        if order is None or facts.role is None:
+            return ruleset.Duty()
+        if facts.role == "master":
+            told = order.ruleset
+            wanted = (told.commit or bundle.NONE) if told else self._rules.offer
+            return ruleset.Duty(True, wanted, lambda: self._is_turn(wanted, first=False))
+        master = self._state.memory.term.master
+        offers = [a.offer for a in self._peers.answers() if a.node == master and a.serves]
+        wanted = offers[0] if offers else ""
+        here = wanted == bundle.NONE or (bool(wanted) and bundle.has(self._places, wanted))
+        return ruleset.Duty(
+            False, wanted if here else "", lambda: self._is_turn(wanted, first=True)
+        )
+
+    def _is_turn(self, wanted: str, *, first: bool) -> bool:
+        """Tell whether a restart for this commit disturbs no other unit's.
+
+        Workers go in the order of their names and the master last: each waits until those before
+        it run with the commit, or have refused it. Units that are not heard do not count.
+        """
+        since = time.monotonic() - self._times.hearing
+        others = [a for a in self._peers.answers() if a.heard >= since]
+        master, own = self._state.memory.term.master, self._state.node
+        before = [a for a in others if a.node != master and (not first or a.node < own)]
+        if any(a.phase == "starting" for a in others):
+            return False
+        return all(a.tree == wanted for a in before)
+
+    def _answer(self) -> machine.Answer:
+        """Say what peers are told of this unit."""
+        facts, tried = self._tree.facts(), self._rules.tried
+        refused = self._rules.report.error is not None
+        runs = facts.complete and (facts.configuration or bundle.NONE) == (tried or bundle.NONE)
+        own = machine.status(self._state)
+        name = tried if refused or runs else ""
+        return dataclasses.replace(own, tree=name, offer=self._rules.offer)
 
     # Telling --------------------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from . import identity, keys, rbac, wire
+from .bundle import BundleError
+from .configuration import Exchange
 from .machine import Answer, Keys, Term, Times
 from .places import Places
 
@@ -44,9 +46,11 @@ class Peers:
         times: Times,
         own: Callable[[], Answer],
         people: rbac.Keeper,
+        configuration: Exchange,
     ) -> None:
         self._places = places
         self._people = people
+        self._configuration = configuration
         self._times = times
         self._own = own
         self._host, self._port = places.address, places.ports.peers
@@ -180,15 +184,19 @@ class Peers:
         nodes, epoch = self._asked
         wants = before is not None and before.node in nodes
         newer = before is not None and self._newer(before)
-        stream.settimeout(_KEYS_SECONDS if wants or newer else _SECONDS)
-        wire.send(stream, wire.Message(self._own(), wants_keys=wants, wants_rbac=newer))
+        tree = self._configuration.lacks(before) if before is not None else ""
+        stream.settimeout(_KEYS_SECONDS if wants or newer or tree else _SECONDS)
+        question = wire.Message(self._own(), wants_keys=wants, wants_rbac=newer, wants_tree=tree)
+        wire.send(stream, question)
         message = wire.receive(stream, wire.ANSWER, time.monotonic())
         self._hear(message.answer)
         if wants and message.keys is not None:
             self._gather(message, epoch)
         if newer and message.rbac is not None:
             self._keep(message.rbac)
-        elif newer:
+        if tree and message.tree is not None:
+            self._take(message.tree, tree)
+        if newer and message.rbac is None:
             raise wire.FormError("an edition that is not given")
         return message.answer
 
@@ -201,6 +209,13 @@ class Peers:
         try:
             self._people.offer(text)
         except rbac.CopyError as error:
+            raise wire.FormError(str(error)) from None
+
+    def _take(self, text: str, wanted: str) -> None:
+        """Keep the configuration that the master offers; a damaged one is asked for again."""
+        try:
+            self._configuration.take(text, wanted)
+        except BundleError as error:
             raise wire.FormError(str(error)) from None
 
     def _hear(self, answer: Answer) -> None:
@@ -312,6 +327,7 @@ class Peers:
             answer,
             keys=self._keys_for(question, answer),
             rbac=rbac.dump(copy) if copy else None,
+            tree=self._configuration.give(question.wants_tree) if question.wants_tree else None,
         )
 
     def _keys_for(self, question: wire.Message, answer: Answer) -> str | None:

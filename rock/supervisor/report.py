@@ -77,7 +77,7 @@ def content(state: State, desired: Desired | None, version: str, rules: Ruleset)
         "serving": state.memory.serving.epoch,
         "answering": list(state.answering),
         "version": version,
-        "ruleset": {"commit": rules.commit, "error": rules.error},
+        "ruleset": {"commit": rules.commit, "error": rules.error, "mended": rules.mended},
         "in-force": state.in_force.by_name(),
         "wake": 0,
         "fetched": 0,
@@ -91,7 +91,7 @@ def _worth(content: dict) -> tuple:
     rules = content["ruleset"]
     names = ("epoch", "role", "phase", "contested", "orphaned", "ready", "version", "fetched")
     in_force = tuple(sorted(content["in-force"].items()))
-    return (*(content[n] for n in names), sentence, rules["commit"], rules["error"], in_force)
+    return (*(content[n] for n in names), sentence, *rules.values(), in_force)
 
 
 def _now() -> str:

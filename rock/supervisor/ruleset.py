@@ -1,220 +1,151 @@
-"""Rules, decoders and lists: put a fetched commit in place, and reload on any change.
+"""The configuration from a repository in force on this unit, and rules reloaded on any change.
 
-Each unit watches its own files, so workers reload after the cluster's copying too. No restart.
+Each unit watches its own files, so workers reload after the cluster's copying too. What needs a
+restart waits for its turn: one unit after the other, the master last.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import logging
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import files
-from .desired import Ruleset
+from . import bundle, configuration
+from .bundle import BundleError
 from .places import Places
 from .probes import NoAnswerError, reload_rules
 
 _KINDS = ("rules", "decoders", "lists")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
-#: Written by each node itself, or in passing.
-_PASSING = (".cdb", ".tmp", ".swp", "~")
-_OWNER = files.Owner("wazuh", "wazuh", 0o660)
 _RETRY_SECONDS = 60.0
-_LARGEST = 32 * 1024 * 1024
+_DRIFT_SECONDS = 10.0
+#: However long another unit takes, this one goes on then.
+_TURN_SECONDS = 600.0
 _log = logging.getLogger(__name__)
-
-
-class RulesetError(Exception):
-    """The commit cannot be served; one sentence for the status."""
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """What of a repository is in place: the commit, its files, and what they replaced."""
-
-    commit: str | None = None
-    files: tuple[str, ...] = ()
-
-
-def load(places: Places) -> Placed:
-    """Read what was placed; nothing readable counts as nothing placed."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        content = json.loads((places.keep / "ruleset.json").read_text())
-        return Placed(content["commit"], tuple(map(str, content["files"])))
-    return Placed()
-
-
-def place(places: Places, commit: str | None) -> Placed:
-    """Bring the fetched files in place and reload; on any refusal everything is as it was.
-
-    Raises RulesetError, also when analysisd cannot say whether it takes the rules.
-    """
-    placed = load(places)
-    fresh = _read(places, commit) if commit else {}
-    affected = {*placed.files, *fresh}
-    before = {relative: _content(places.home / "etc" / relative) for relative in affected}
-    wanted = {relative: fresh.get(relative, _original(places, relative)) for relative in affected}
-    try:
-        _note(places, commit, before)
-        _put(places, wanted)
-        errors = reload_rules(places.home)
-    except (OSError, NoAnswerError) as error:
-        _take_back(places, before)
-        raise RulesetError(f"the rules could not be loaded: {error}") from error
-    if errors:
-        _take_back(places, before)
-        _reload_quietly(places)
-        raise RulesetError(f"Wazuh refuses the rules: {errors[0][:200]}")
-    result = Placed(commit, tuple(sorted(fresh)))
-    _remember(places, result)
-    _unfinished(places).unlink(missing_ok=True)
-    return result
-
-
-def recover(places: Places) -> None:
-    """Take back what was placed by a process that ended before it knew whether Wazuh takes it.
-
-    With rules that Wazuh refuses it would not even start.
-    """
-    with suppress(FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        content = json.loads(_unfinished(places).read_text())
-        before = {
-            str(relative): None if text is None else base64.b64decode(text)
-            for relative, text in content["before"].items()
-        }
-        if load(places).commit != content["commit"]:
-            _log.warning("rules that were not seen through are taken back")
-            _put(places, before)
-    _unfinished(places).unlink(missing_ok=True)
-
-
-def _unfinished(places: Places) -> Path:
-    return places.keep / "ruleset.unfinished.json"
-
-
-def _note(places: Places, commit: str | None, before: dict[str, bytes | None]) -> None:
-    """Write down how to go back, before anything is changed."""
-    coded = {
-        relative: None if content is None else base64.b64encode(content).decode()
-        for relative, content in before.items()
-    }
-    text = json.dumps({"commit": commit, "before": coded}).encode()
-    files.write(_unfinished(places), text, files.Owner())
-
-
-def _take_back(places: Places, before: dict[str, bytes | None]) -> None:
-    _put(places, before)
-    _unfinished(places).unlink(missing_ok=True)
-
-
-def _read(places: Places, commit: str) -> dict[str, bytes | None]:
-    """Read the fetched commit's files, regular ones with plain names only."""
-    root = places.repository / commit
-    if not root.is_dir():
-        raise RulesetError(f"the fetched commit {commit[:12]} is not in the container")
-    found: dict[str, bytes | None] = {}
-    for kind in _KINDS:
-        folder = root / kind
-        entries = sorted(folder.iterdir()) if folder.is_dir() else []
-        for entry in entries:
-            if _fit(kind, entry):
-                found[f"{kind}/{entry.name}"] = entry.read_bytes()
-    return found
-
-
-def _fit(kind: str, entry: Path) -> bool:
-    suffix = kind == "lists" or entry.suffix == ".xml"
-    plain = entry.is_file() and not entry.is_symlink() and _NAME.fullmatch(entry.name)
-    passing = entry.name.endswith(_PASSING)
-    return bool(plain and suffix and not passing and entry.stat().st_size <= _LARGEST)
-
-
-def _content(path: Path) -> bytes | None:
-    with suppress(FileNotFoundError):
-        return path.read_bytes()
-    return None
-
-
-def _original(places: Places, relative: str) -> bytes | None:
-    """Return what the image had at a place that a repository no longer fills."""
-    return _content(places.image / "seed/etc" / relative)
-
-
-def _put(places: Places, contents: dict[str, bytes | None]) -> None:
-    for relative, content in sorted(contents.items()):
-        path = places.home / "etc" / relative
-        if content is None:
-            path.unlink(missing_ok=True)
-        elif _content(path) != content:
-            path.parent.mkdir(exist_ok=True)
-            files.write(path, content, _OWNER)
-
-
-def _reload_quietly(places: Places) -> None:
-    with suppress(NoAnswerError):
-        reload_rules(places.home)
-
-
-def _remember(places: Places, placed: Placed) -> None:
-    content = {"commit": placed.commit, "files": placed.files}
-    text = json.dumps(content).encode()
-    files.write(places.keep / "ruleset.json", text, files.Owner(mode=0o644))
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the charm is told: the commit in place, and why a wanted one is not."""
+    """What the charm is told: the commit in place, why a wanted one is not, what was mended."""
 
     commit: str | None = None
     error: str | None = None
+    mended: str | None = None
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """What is wanted of this unit now."""
+
+    master: bool = False
+    wanted: str = ""  # a tree's name, `none`, or nothing: leave what is there
+    is_turn: Callable[[], bool] = _never  # whether a restart disturbs no other unit's
 
 
 class Keeper:
-    """Keeps the rules in force the ones that are there; look about once a second."""
+    """Keeps in force what is wanted; look about once a second."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, environment: Mapping[str, str] | None = None) -> None:
         self._places = places
+        self._environment = dict(os.environ if environment is None else environment)
         self._watch = Watch(places)
         self._refused: str | None = None  # what was tried last in vain
         self._again = 0.0
-        self.report = Report(load(places).commit)
+        self._checked = ""
+        self._since: tuple[str, float] = ("", 0.0)  # since when a restart waits
+        self._next_mend = 0.0
+        name = configuration.applied(places).name
+        #: What this master wants every unit to have; '' wants nothing.
+        self.offer = name
+        #: What this unit has last brought in force, or refused.
+        self.tried = name
+        self.report = Report(_shown(name))
 
-    def look(self, wanted: Ruleset | None, now: float, *, running: bool) -> None:
-        """Place a wanted commit (the master's), and have any change loaded."""
+    def look(self, duty: Duty, now: float, *, running: bool) -> None:
+        """Bring in force what is wanted, and have any change loaded."""
         if not running:
             self._watch.started()
             return
         try:
-            if wanted is not None:
-                self._place(wanted.commit, now)
+            if duty.wanted:
+                self._place(duty, now)
+            if now >= self._next_mend:
+                self._next_mend = now + _DRIFT_SECONDS
+                self._mend(master=duty.master)
             if self._watch.changed():
                 self._reload()
         except (OSError, NoAnswerError) as error:
-            _log.warning("the rules could not be looked after: %s", error)
+            _log.warning("the configuration could not be looked after: %s", error)
 
-    def _place(self, commit: str | None, now: float) -> None:
-        placed = load(self._places)
-        if placed.commit == commit:
-            self.report = Report(commit)
+    def _place(self, duty: Duty, now: float) -> None:
+        held, wanted = configuration.applied(self._places), duty.wanted
+        if (held.name, held.master) == (wanted, duty.master):
+            if self.report.commit != _shown(wanted) or self.report.error:
+                self.report = Report(_shown(wanted))
+            self.offer = self.tried = wanted
             return
-        if (commit or "") == self._refused and now < self._again:
+        if wanted in (self._refused, held.refused) and now < self._again:
             return
         try:
-            self.report = Report(place(self._places, commit).commit)
-            self._refused = None
-            _log.info("rules of commit %s are in force", (commit or "none")[:12])
-        except RulesetError as error:
-            self.report = Report(placed.commit, str(error))
-            self._refused, self._again = commit or "", now + _RETRY_SECONDS
-            _log.warning("%s", error)
+            if wanted == held.refused:
+                raise configuration.RefusedError("Wazuh does not start with it")
+            self._swap(duty, now)
+        except (configuration.RefusedError, BundleError, NoAnswerError, OSError) as error:
+            self._refuse(wanted, held.name, error, now)
+
+    def _refuse(self, wanted: str, held: str, error: Exception, now: float) -> None:
+        said = str(error)
+        if isinstance(error, (OSError, NoAnswerError)):
+            said = f"the configuration could not be put in force: {error}"
+        self.report = Report(_shown(held), said)
+        self._refused, self._again = wanted, now + _RETRY_SECONDS
+        self._checked = ""
+        self.tried, self.offer = wanted, held
+        _log.warning("%s", said)
         self._watch.started()
+
+    def _swap(self, duty: Duty, now: float) -> None:
+        """Check, wait for the turn where a restart is due, and swap."""
+        old, new = configuration.current(self._places), bundle.read(self._places, duty.wanted)
+        if self._checked != new.name:
+            bundle.keep(self._places, new)
+            found = configuration.complaint(
+                self._places, old, new, self._environment, master=duty.master
+            )
+            if found:
+                raise configuration.RefusedError(f"Wazuh refuses it: {found}")
+            self._checked = new.name
+        self.offer = new.name
+        if configuration.needs_restart(old, new) and not self._may_restart(duty, now):
+            return
+        load = (lambda: reload_rules(self._places.home)) if duty.master else None
+        configuration.apply(self._places, new, master=duty.master, load=load)
+        self.report, self.tried, self._refused = Report(_shown(new.name)), new.name, None
+        if duty.master:
+            self._watch.started()
+        _log.info("the configuration of commit %s is in place", new.name[:12])
+
+    def _may_restart(self, duty: Duty, now: float) -> bool:
+        if self._since[0] != duty.wanted:
+            self._since = (duty.wanted, now)
+        return duty.is_turn() or now - self._since[1] > _TURN_SECONDS
+
+    def _mend(self, *, master: bool) -> None:
+        """Put back what somebody changed; the cluster does so for what it copies."""
+        held = configuration.current(self._places)
+        found = configuration.drifted(self._places, held, master=master)
+        if found:
+            _log.warning("changed by hand and put back: %s", ", ".join(found)[:300])
+            configuration.restore(self._places, master=master)
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            self.report = replace(self.report, mended=f"{found[0]}{more}")
 
     def _reload(self) -> None:
         errors = self._watch.reload()
@@ -222,6 +153,10 @@ class Keeper:
             _log.warning("rules: %s", error)
         if not errors:
             _log.info("rules reloaded: they had changed")
+
+
+def _shown(name: str) -> str | None:
+    return None if name in ("", bundle.NONE) else name
 
 
 @dataclass(slots=True)
@@ -256,10 +191,12 @@ class Watch:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _entries(self) -> Iterator[str]:
+        # Which lists analysisd knows stands in ossec.conf.
+        yield configuration.applied(self.places).name
         for kind in _KINDS:
             for root, _, names in os.walk(self.places.home / "etc" / kind):
                 for name in names:
-                    if not name.endswith(_PASSING):
+                    if not name.endswith(bundle.PASSING):
                         yield from self._entry(Path(root, name))
 
     def _entry(self, path: Path) -> Iterator[str]:

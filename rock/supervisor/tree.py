@@ -19,8 +19,9 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from . import files, keys, processes, rbac, ruleset, seed, users
+from . import bundle, configuration, files, keys, processes, rbac, seed, users
 from .desired import Order
 from .machine import API, CLUSTER, ENROLMENT, FRONT, SESSIONS, Edition, Role, Run, Times
 from .parts import NOTHING, Parts
@@ -75,6 +76,7 @@ class Facts:
     version: str = ""
     hopeless: bool = False
     parts: Parts = NOTHING  # what runs was started with
+    configuration: str = ""  # the repository's commit that everything runs with
 
 
 @dataclass(slots=True)
@@ -111,7 +113,10 @@ class Tree:
         self._hopeless = False
         self._watched: dict[str, Watched] = {}
         self._children: set[int] = set()
-        self._applied: tuple[Order, str, frozenset[str]] | None = None
+        self._applied: tuple[Order, str, frozenset[str], str] | None = None
+        self._fragment = b""
+        self._restarts: Mapping[str, str] = {}
+        self._stamps: tuple[tuple[int, ...], ...] = ()
         self._users: dict[str, users.User] = {}
         self._preset = ""  # the users' generation that the database is known to have
         self._fresh = False  # and no start has used it yet
@@ -126,6 +131,10 @@ class Tree:
         The first look is taken here: what a killed predecessor left running is known at once.
         """
         self._look()
+        try:
+            configuration.recover(self._places)
+        except OSError as error:
+            self._warn(f"the configuration could not be taken back: {error}")
         self._thread.start()
 
     def stop(self, seconds: float) -> bool:
@@ -201,6 +210,7 @@ class Tree:
             self._version,
             self._hopeless,
             self._parts(alive),
+            self._applied[3] if self._applied and self._complete and not self._stale else "",
         )
         return table
 
@@ -261,13 +271,15 @@ class Tree:
         else:
             self._starting = False
             self._complete, self._failure, self._failures = True, None, 0
+            configuration.prove(self._places)
             _log.info("Wazuh %s runs as %s", self._version, run.role)
 
     def _start(self, run: Run, order: Order) -> None:
         _log.info("starting Wazuh as %s", run.role)
         clean(self._places)
         seed.plant(self._places)
-        ruleset.recover(self._places)
+        configuration.recover(self._places)
+        configuration.restore(self._places, master=run.role == "master")
         self._install(run, order)
         self._set_users(order)
         self._fresh = False
@@ -275,7 +287,7 @@ class Tree:
         self._version = self._output("info", "-v").strip()
         now = time.monotonic()
         for daemon, record in self._watched.items():
-            record.generation = generation(daemon, run, order)
+            record.generation = self._generation(daemon, run, order)
             record.lives, record.failures, record.again = now, 0, 0.0
 
     def _failed(self, error: Exception) -> None:
@@ -284,6 +296,8 @@ class Tree:
         self._role = None
         if interrupted:
             _log.info("the start was given up: something else is wanted")
+            return
+        if configuration.revert(self._places):
             return
         self._failures += 1
         pause = min(self._times.pause, 2.0**self._failures)
@@ -377,14 +391,24 @@ class Tree:
 
     def _install(self, run: Run, order: Order) -> None:
         """Put the charm's files where Wazuh reads them, where they differ."""
-        for path, content in contents(run, order, self._held_key(run)).items():
-            target = self._places.home / path
-            if API in run.hold and path.startswith("api/"):
-                continue
-            if not target.is_file() or target.read_bytes() != content:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                files.write(target, content, order.files[path].owner)
-        self._applied = (order, run.master, run.hold)
+        with configuration.LOCK:
+            held = configuration.current(self._places)
+            for path, content in contents(run, order, self._held_key(run)).items():
+                if not (API in run.hold and path.startswith("api/")):
+                    self._put(order, path, content, held)
+        self._applied = (order, run.master, run.hold, held.name)
+        self._fragment = held.fragment()
+        self._restarts = configuration.generations(held)
+        self._stamps = self._stamp(order)
+
+    def _put(self, order: Order, path: str, content: bytes, held: bundle.Bundle) -> None:
+        """Write one file where it differs; ossec.conf with what the repository adds."""
+        target = self._places.home / path
+        if path == "etc/ossec.conf":
+            content = configuration.merged(content, held)
+        if not target.is_file() or target.read_bytes() != content:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            files.write(target, content, order.files[path].owner)
 
     def _held_key(self, run: Run) -> bytes | None:
         """Return the element with the key in force, while the cluster daemon has to keep it."""
@@ -394,13 +418,25 @@ class Tree:
         match = _KEY.search(path.read_bytes())
         return match.group() if match else None
 
+    def _stamp(self, order: Order) -> tuple[tuple[int, ...], ...]:
+        """Tell whether somebody touched an installed file, without reading it."""
+        return tuple(_touched(self._places.home / path) for path in sorted(order.files))
+
     def _refresh(self, run: Run, order: Order) -> None:
         """Follow a changed order of the same role: files, then the daemons that read them."""
-        if self._applied == (order, run.master, run.hold):
+        held = configuration.applied(self._places).name
+        if self._applied == (order, run.master, run.hold, held or bundle.NONE):
+            if self._stamps != self._stamp(order):
+                self._install(run, order)
             return
+        fragment = self._fragment
         self._install(run, order)
+        if self._fragment != fragment:
+            _log.info("restarting: the repository's part of ossec.conf changed")
+            self._stale = True
+            return
         for daemon, record in self._watched.items():
-            wanted = generation(daemon, run, order)
+            wanted = self._generation(daemon, run, order)
             if daemon in run.hold:
                 wanted = _held(record.generation, wanted)
             if record.generation != wanted:
@@ -409,8 +445,13 @@ class Tree:
                     _log.info("restarting %s alone: its part changed", daemon)
                     self._end([daemon])
                     record.again = 0.0
+        configuration.prove(self._places)
         if self._preset != order.generations.get("users", ""):
             self._change_users(order)
+
+    def _generation(self, daemon: str, run: Run, order: Order) -> str:
+        found, part = generation(daemon, run, order), self._restarts.get(daemon)
+        return f"{found} {part}" if part else found
 
     def _change_users(self, order: Order) -> None:
         """Set changed users: through the API where it answers, else with the API stopped."""
@@ -633,6 +674,14 @@ def stamp(places: Places) -> tuple[int, int, int]:
         status = places.client_keys.stat()
     except OSError:
         return (0, 0, 0)
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _touched(path: Path) -> tuple[int, ...]:
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
     return (status.st_ino, status.st_size, status.st_mtime_ns)
 
 

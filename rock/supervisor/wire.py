@@ -21,6 +21,7 @@ _LENGTH = struct.Struct("!I")
 _SCHEMA = 1
 _NODE = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _TOKEN = re.compile(r"[A-Za-z0-9_.-]{0,100}")
+_TREE = re.compile(r"none|[0-9a-f]{7,64}(-[0-9a-f]{8})?")
 _HEX = re.compile(r"[0-9a-f]{0,64}")
 #: A question is small; an answer may bring the keys of some hundred thousand agents.
 QUESTION = 16 * 1024
@@ -33,13 +34,18 @@ class FormError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """How a unit is, and what it gives or wishes to have: client.keys, what people made."""
+    """How a unit is, and what it gives or wishes to have.
+
+    That is client.keys, what people made through the API, and the configuration of a commit.
+    """
 
     answer: Answer
     wants_keys: bool = False
     keys: str | None = None
     wants_rbac: bool = False
     rbac: str | None = None
+    wants_tree: str = ""
+    tree: str | None = None
 
 
 def send(stream: socket.socket, message: Message) -> None:
@@ -96,6 +102,10 @@ def _dump(message: Message) -> dict[str, object]:
         "keys": message.keys,
         "wants-rbac": message.wants_rbac,
         "rbac": message.rbac,
+        "configuration": answer.tree,
+        "offer": answer.offer,
+        "wants-tree": message.wants_tree,
+        "tree": message.tree,
     }
 
 
@@ -121,10 +131,18 @@ def _load(content: object, heard: float) -> Message:
         leaving=content.get("leaving") is True,
         wanted=_parts(content, "wanted"),
         parts=_parts(content, "in-force"),
+        tree=_tree(content, "configuration"),
+        offer=_tree(content, "offer"),
         heard=heard,
     )
     wants_keys, wants_rbac = (content.get(f"wants-{name}") is True for name in ("keys", "rbac"))
-    return Message(answer, wants_keys, keys, wants_rbac, rbac)
+    wants_tree, tree = _tree(content, "wants-tree"), _optional(content, "tree")
+    return Message(answer, wants_keys, keys, wants_rbac, rbac, wants_tree, tree)
+
+
+def _tree(content: Mapping[str, object], name: str) -> str:
+    """Read a commit's name; units of an older image say nothing of it."""
+    return _text(content, name, _TREE) if content.get(name) else ""
 
 
 def _optional(content: Mapping[str, object], name: str) -> str | None:

@@ -73,3 +73,48 @@ def test_given_anything_when_checked_then_it_is_taken_or_refused_in_one_line(dat
         except RefusedError as refusal:
             assert str(refusal).isprintable()
             assert len(str(refusal)) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "<ossec_config>\n<cluster>\n</cluster></ossec_config>",
+            "line 2: <cluster> is the charm's",
+        ),
+        ("<ossec_config>\n\n<auth>\n</auth></ossec_config>", "line 3: <auth> is the charm's"),
+        ("<ossec_config><indexer/></ossec_config>", "line 1: <indexer> is the charm's own"),
+        ("<ossec_config>\n<!-- <cluster> -->\n</ossec_config>", "line 2: <cluster> is"),
+        ("<ossec_config>\n< CLUSTER></ossec_config>", "line 2: <cluster> is"),
+        ("<ossec_config></cluster></ossec_config>", "line 1: <cluster> is"),
+        (
+            "<ossec_config><global><email_notification>yes</email_notification></global>",
+            "line 1: <email_notification> is set by the option email-to",
+        ),
+        ("<global></global>", "line 1: only <ossec_config> may be outermost, not <global>"),
+        ("", "holds no <ossec_config>"),
+        ("<ossec_config>", "line 1"),
+        ("<!DOCTYPE x><ossec_config/>", "holds a DOCTYPE or ENTITY"),
+        ("\ufeff<ossec_config/>", "begins with a byte order mark"),
+        ("<ossec_config>\0</ossec_config>", "holds a NUL byte"),
+    ],
+)
+def test_given_a_fragment_that_is_not_to_be_merged_when_checked_then_the_line_is_named(
+    text, reason
+):
+    with pytest.raises(RefusedError) as refused:
+        check("ossec.conf", text.encode())
+
+    assert reason in str(refused.value)
+
+
+def test_given_good_files_of_every_kind_when_checked_then_they_are_taken():
+    check("ossec.conf", b"<ossec_config>\n  <clusters_are_fine/>\n</ossec_config>\n")
+    check("groups/web/agent.conf", b"<agent_config>\n</agent_config>\n")
+    check("groups/web/policy.yml", b"policy:\n")
+    check("active-response/block", b"\x7fELF\0\xff")
+
+
+def test_given_a_group_whose_configuration_is_broken_when_checked_then_it_is_refused():
+    with pytest.raises(RefusedError, match=r"groups/web/agent\.conf line 1"):
+        check("groups/web/agent.conf", b"<agent_config>")

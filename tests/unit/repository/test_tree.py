@@ -67,7 +67,7 @@ def test_given_no_regular_file_when_selected_then_it_is_refused(mode):
 
 
 def test_given_nothing_to_take_when_selected_then_what_is_looked_for_is_named():
-    with pytest.raises(RefusedError, match=r"rules/\*\.xml"):
+    with pytest.raises(RefusedError, match="no files in rules"):
         select([entry(b"README.md")], Limits())
 
 
@@ -82,3 +82,63 @@ def test_given_any_names_when_selected_then_paths_stay_plain(paths):
         assert folder == "rules"
         assert name.isascii()
         assert name not in (".", "..")
+
+
+@pytest.mark.parametrize(
+    ("path", "taken"),
+    [
+        (b"rules/a.xml", True),
+        (b"decoders/a.XML", True),
+        (b"lists/hosts", True),
+        (b"groups/web/agent.conf", True),
+        (b"groups/web/deep/agent.conf", False),
+        (b"groups/agent.conf", False),
+        (b"integrations/custom-chat.py", True),
+        (b"active-response/block.sh", True),
+        (b"sca/mine.yml", True),
+        (b"sca/mine.yaml", True),
+        (b"sca/README.md", False),
+        (b"ossec.conf", True),
+        (b"etc/ossec.conf", False),
+        (b"docs/rules/a.xml", False),
+        (b"groups/.hidden/x", False),
+        (b"groups/web/x.lock", False),
+    ],
+)
+def test_given_a_place_when_selected_then_it_is_taken_where_it_has_a_kind(path, taken):
+    entries = [entry(b"rules/always.xml"), entry(path)]
+
+    found = set(select(entries, Limits())) - {"rules/always.xml"}
+
+    assert found == ({path.decode()} if taken and path != b"rules/always.xml" else set())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"groups/../x/agent.conf",
+        b"groups/we b/agent.conf",
+        b"groups/-x/agent.conf",
+        b"integrations/cust\nom-a",
+        b"active-response/\xff",
+        b"integrations/slack",
+    ],
+)
+def test_given_a_name_that_is_none_of_its_kind_when_selected_then_it_is_refused(path):
+    with pytest.raises(RefusedError, match=r"not plain|must begin with custom-"):
+        select([entry(path)], Limits())
+
+
+@pytest.mark.parametrize("mode", ["120000", "160000"])
+@pytest.mark.parametrize("path", [b"ossec.conf", b"groups/web/agent.conf", b"active-response/x"])
+def test_given_a_link_or_submodule_in_any_kind_when_selected_then_it_is_refused(path, mode):
+    with pytest.raises(RefusedError, match="is no regular file"):
+        select([entry(path, mode)], Limits())
+
+
+@pytest.mark.parametrize(
+    "name", ["client.keys", "merged.mg", "ar.conf", "authd.pass", "sslmanager.key", "api.yaml"]
+)
+def test_given_a_file_of_ours_anywhere_when_selected_then_it_is_refused_by_name(name):
+    with pytest.raises(RefusedError, match=f"holds {name}, which only this application makes"):
+        select([entry(b"rules/a.xml"), entry(f"groups/web/{name}".encode())], Limits())

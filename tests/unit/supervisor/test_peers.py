@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from supervisor import identity, keys, peers, rbac, wire
+from supervisor import bundle, configuration, identity, keys, peers, rbac, wire
 from supervisor.machine import Answer, Edition, Keys, Term
 from supervisor.places import Places, Ports
 from supervisor.times import REAL
@@ -80,7 +80,10 @@ class Net:
         certificates.place(places.orders, self.authority, pair or self.pair)
         answer = Answer(node, Term(1, "u0"), keys=keys.summary(_KEYS))
         peer = Peer(places, answer, None, rbac.Keeper(places))  # type: ignore[arg-type]
-        peer.channel = peers.Peers(places, REAL.scaled(10), lambda: peer.answer, peer.people)
+        exchange = configuration.Exchange(places, lambda: peer.answer.term.master)
+        peer.channel = peers.Peers(
+            places, REAL.scaled(10), lambda: peer.answer, peer.people, exchange
+        )
         peer.channel.locate(_NAME)
         peer.channel.start()
         self.addresses.append(address)
@@ -146,6 +149,18 @@ def test_given_a_unit_that_says_more_than_it_has_when_asked_then_nothing_is_take
     time.sleep(1)
     assert other.people.newest() is None
     other.until(lambda: any(a.rbac == Edition(9, 9) for a in other.channel.answers()))
+
+
+def test_given_a_master_with_a_configuration_when_offered_then_workers_take_it_whole(net: Net):
+    master, *workers = [net.add(f"u{n}") for n in range(3)]
+    wanted = bundle.Bundle("ab" * 20, {"sca/mine.yml": b"x" * 3_000_000, "ossec.conf": b"<o/>"})
+    bundle.keep(master.places, wanted)
+    workers[0].answer = replace(workers[0].answer, offer="cd" * 20)
+    master.answer = replace(master.answer, offer=wanted.name)
+    for worker in workers:
+        worker.until(lambda w=worker: bundle.load(w.places, wanted.name) == wanted)
+    assert bundle.folder(workers[0].places).stat().st_mode & 0o777 == 0o700
+    assert not bundle.has(master.places, "cd" * 20), "a worker offers nothing"
 
 
 @pytest.mark.parametrize(

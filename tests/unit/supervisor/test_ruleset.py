@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from supervisor import ruleset
-from supervisor.desired import Ruleset
+from supervisor import bundle, configuration, ruleset
 from supervisor.places import Places
+from supervisor.ruleset import Duty
 
 _COMMIT = "ab" * 20
+_NEXT = "cd" * 20
+CONF = "<ossec_config>\n  <global></global>\n</ossec_config>\n"
 
 
 class Analysis:
@@ -57,8 +61,11 @@ def places(tmp_path: Path) -> Places:
     made = Places(
         home=tmp_path / "ossec", image=tmp_path / "image", repository=tmp_path / "repository"
     )
-    for kind in ("rules", "decoders", "lists"):
+    for kind in ("rules", "decoders", "lists", "shared/default"):
         (made.home / "etc" / kind).mkdir(parents=True)
+    for kind in ("bin", "tmp", "integrations", "active-response/bin", "ruleset/sca"):
+        (made.home / kind).mkdir(parents=True)
+    (made.home / "etc/ossec.conf").write_text(CONF)
     made.keep.mkdir(parents=True)
     (made.home / "etc/rules/local_rules.xml").write_text("<group>image</group>")
     seed = made.image / "seed/etc/rules"
@@ -78,104 +85,332 @@ def analysis(places: Places) -> Iterator[Analysis]:
 def _fetch(places: Places, commit: str = _COMMIT, **files: str) -> None:
     for name, text in files.items():
         kind, _, rest = name.partition("__")
-        path = places.repository / commit / kind / rest.replace("_xml", ".xml")
+        name = rest.replace("_xml", ".xml").replace("__", "/").replace("_dash_", "-")
+        top = kind.replace("_dash_", "-")
+        path = places.repository / commit / (f"{top}/{name}" if rest else "ossec.conf")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
 
 def _texts(places: Places) -> dict[str, str]:
-    etc = places.home / "etc"
-    return {str(p.relative_to(etc)): p.read_text() for p in etc.rglob("*") if p.is_file()}
-
-
-def test_given_a_fetched_commit_when_placed_then_its_files_are_loaded(places, analysis):
-    _fetch(places, rules__mine_xml="<group/>", decoders__d_xml="<decoder/>", lists__hosts="a:b")
-    placed = ruleset.place(places, _COMMIT)
-    assert placed == ruleset.load(places)
-    assert placed.files == ("decoders/d.xml", "lists/hosts", "rules/mine.xml")
-    assert analysis.loads == [{"mine.xml", "d.xml", "hosts", "local_rules.xml"}]
-
-
-def test_given_a_newer_commit_when_placed_then_what_it_no_longer_has_is_gone(places, analysis):
-    _fetch(places, rules__mine_xml="<group/>", rules__local_rules_xml="<group>theirs</group>")
-    ruleset.place(places, _COMMIT)
-    _fetch(places, "cd" * 20, rules__other_xml="<group/>")
-    ruleset.place(places, "cd" * 20)
-    assert _texts(places) == {
-        "rules/other.xml": "<group/>",
-        "rules/local_rules.xml": "<group>image</group>",
+    """Every file below the home that a configuration may touch."""
+    home = places.home
+    return {
+        str(p.relative_to(home)): p.read_text()
+        for top in ("etc", "integrations", "active-response", "ruleset")
+        for p in (home / top).rglob("*")
+        if p.is_file()
     }
 
 
-@pytest.mark.parametrize("step", ["reload_rules", "_remember"])
-def test_given_a_kill_while_rules_are_placed_when_it_restarts_then_all_is_as_it_was(
-    places, monkeypatch, step
+def _daemon(places: Places, name: str, script: str) -> None:
+    """Install a daemon whose `-t` runs a script at its own home."""
+    program = places.home / "bin" / name
+    program.write_text(f'#!/bin/sh\nhome=$(cd "${{0%/*}}/.." && pwd -P)\n{script}\n')
+    program.chmod(0o755)
+
+
+def _apply(places: Places, commit: str = _COMMIT, *, master: bool = True) -> None:
+    found = bundle.read(places, commit)
+    configuration.apply(places, found, master=master, load=list)
+
+
+IMAGE = {"etc/rules/local_rules.xml": "<group>image</group>", "etc/ossec.conf": CONF}
+
+
+def test_given_every_kind_when_placed_on_a_master_then_each_is_in_its_place(places):
+    _fetch(
+        places,
+        rules__mine_xml="<group/>",
+        decoders__d_xml="<decoder/>",
+        lists__hosts="a:b",
+        groups__web__agent="x",
+        integrations__custom_dash_a="#!/bin/sh",
+        active_dash_response__block="#!/bin/sh",
+        sca__mine="policy:",
+        fragment="<ossec_config><integration/></ossec_config>",
+    )
+    _apply(places)
+    texts = _texts(places)
+    conf = texts.pop("etc/ossec.conf")
+    assert texts == {
+        "etc/rules/local_rules.xml": "<group>image</group>",
+        "etc/rules/mine.xml": "<group/>",
+        "etc/decoders/d.xml": "<decoder/>",
+        "etc/lists/hosts": "a:b",
+        "etc/shared/web/agent": "x",
+        "integrations/custom-a": "#!/bin/sh",
+        "active-response/bin/block": "#!/bin/sh",
+        "ruleset/sca/mine": "policy:",
+    }
+    assert conf.startswith(CONF)
+    assert "<list>etc/lists/hosts</list>" in conf
+    assert conf.endswith("<ossec_config><integration/></ossec_config>\n")
+    assert (places.home / "integrations/custom-a").stat().st_mode & 0o777 == 0o750
+    assert (places.home / "etc/rules/mine.xml").stat().st_mode & 0o777 == 0o660
+
+
+def test_given_a_worker_when_placed_then_what_the_cluster_copies_is_left_to_it(places):
+    _fetch(places, rules__mine_xml="<group/>", sca__mine="policy:", lists__hosts="a:b")
+    (places.home / "etc/lists/hosts").write_text("copied")
+    _apply(places, master=False)
+    texts = _texts(places)
+    assert texts["ruleset/sca/mine"] == "policy:"
+    assert texts["etc/lists/hosts"] == "copied"
+    assert "etc/rules/mine.xml" not in texts
+    assert "<list>etc/lists/hosts</list>" in texts["etc/ossec.conf"]
+
+
+def test_given_a_worker_that_becomes_master_when_placed_again_then_it_has_everything(places):
+    _fetch(places, rules__mine_xml="<group/>", sca__mine="policy:")
+    _apply(places, master=False)
+    _apply(places, master=True)
+    assert "etc/rules/mine.xml" in _texts(places)
+    assert configuration.applied(places).master
+
+
+def test_given_a_newer_commit_when_placed_then_what_it_no_longer_has_is_gone(places):
+    _fetch(
+        places,
+        rules__mine_xml="<group/>",
+        rules__local_rules_xml="<group>theirs</group>",
+        groups__web__agent="x",
+        fragment="<ossec_config></ossec_config>",
+    )
+    _apply(places)
+    _fetch(places, _NEXT, rules__other_xml="<group/>")
+    _apply(places, _NEXT)
+    assert _texts(places) == IMAGE | {"etc/rules/other.xml": "<group/>"}
+    assert not (places.home / "etc/shared/web").exists()
+    _apply(places, bundle.NONE)
+    assert _texts(places) == IMAGE
+
+
+def test_given_a_program_of_wazuh_when_placed_then_it_is_refused(places):
+    (places.home / "active-response/bin/firewall-drop").write_text("Wazuh's")
+    _fetch(places, active_dash_response__firewall_dash_drop="mine", rules__a_xml="<group/>")
+    before = _texts(places)
+    with pytest.raises(configuration.RefusedError, match="firewall-drop is there already"):
+        _apply(places)
+    assert _texts(places) == before
+
+
+_FIFTY = {
+    **{f"rules__r{number}_xml": f"<group>{{}} {number}</group>" for number in range(20)},
+    **{f"lists__l{number}": f"{{}}:{number}" for number in range(10)},
+    **{f"groups__g{number}__agent": f"{{}} {number}" for number in range(10)},
+    **{f"sca__s{number}": f"{{}} {number}" for number in range(9)},
+    "fragment": "<ossec_config>{}</ossec_config>",
+}
+
+
+def _fetch_fifty(places: Places, commit: str) -> None:
+    _fetch(places, commit, **{name: text.format(commit) for name, text in _FIFTY.items()})
+
+
+class _KilledError(BaseException):
+    """The supervisor's process is gone."""
+
+
+def test_given_fifty_files_when_killed_at_every_step_then_it_is_the_old_or_the_new(
+    places, monkeypatch
 ):
-    def killed(*_arguments: object) -> list[str]:
-        raise KeyboardInterrupt
+    _fetch_fifty(places, _COMMIT)
+    _fetch_fifty(places, _NEXT)
+    _apply(places)
+    old = _texts(places)
+    _apply(places, _NEXT)
+    new = _texts(places)
+    _apply(places)
+    real, found = configuration.files.write, {"old": 0, "new": 0}
 
+    def counted(killed_at: int):
+        steps = 0
+
+        def write(path, content, owner):
+            nonlocal steps
+            steps += 1
+            if steps == killed_at:
+                raise _KilledError
+            real(path, content, owner)
+            if steps == -killed_at:
+                raise _KilledError
+
+        return write
+
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+    for step in [*range(1, 60), *range(-59, 0, 4)]:
+        monkeypatch.setattr(configuration.files, "write", counted(step))
+        try:
+            _apply(places, _NEXT)
+            reached = False
+        except _KilledError:
+            reached = True
+        monkeypatch.setattr(configuration.files, "write", real)
+        configuration.recover(places)
+        held = configuration.applied(places).name
+        texts = _texts(places)
+        assert texts == (new if held == _NEXT else old), f"mixed at step {step}"
+        found["new" if held == _NEXT else "old"] += reached
+        if not reached and step > 0:
+            assert held == _NEXT
+        _apply(places)
+    sys.stdout.write(f"50 files: killed at {sum(found.values())} steps, then found {found}\n")
+    assert found["old"] >= 60
+    assert found["new"] >= 1
+
+
+def test_given_rules_that_analysisd_refuses_when_placed_then_the_last_good_are_back(
+    places, analysis
+):
+    keeper = ruleset.Keeper(places)
+    _fetch(places, rules__mine_xml="<group/>")
+    keeper.look(Duty(True, _COMMIT), 0, running=True)
     before = _texts(places)
-    _fetch(places, rules__mine_xml="<group>broken", rules__local_rules_xml="<group>theirs</group>")
-    monkeypatch.setattr(ruleset, "reload_rules", lambda _home: [])
-    monkeypatch.setattr(ruleset, step, killed)
-    with pytest.raises(KeyboardInterrupt):
-        ruleset.place(places, _COMMIT)
+    _fetch(places, _NEXT, rules__mine_xml="broken", rules__more_xml="<group/>")
+    keeper.look(Duty(True, _NEXT), 1, running=True)
+    assert _texts(places) == before
+    assert keeper.report.commit == _COMMIT
+    assert "rule 100001 is broken" in (keeper.report.error or "")
+    assert keeper.offer == _COMMIT, "no other unit is to have it"
+
+
+def test_given_what_a_daemon_s_own_check_refuses_when_placed_then_nothing_was_changed(
+    places, analysis
+):
+    _daemon(
+        places,
+        "wazuh-analysisd",
+        'grep -q bad "$home/etc/rules/mine.xml" || exit 0\n'
+        'echo "2026/01/01 wazuh-analysisd: CRITICAL: (1220): $home/etc/rules/mine.xml"; exit 1',
+    )
+    keeper = ruleset.Keeper(places)
+    _fetch(places, rules__mine_xml="<group>bad")
+    before = _texts(places)
+    keeper.look(Duty(True, _COMMIT), 0, running=True)
+    assert keeper.report == ruleset.Report(
+        None, "Wazuh refuses it: wazuh-analysisd: (1220): etc/rules/mine.xml"
+    )
+    assert _texts(places) == before
+    assert analysis.loads == []
+    assert list((places.home / "tmp").iterdir()) == []
+
+
+def test_given_a_fragment_that_a_daemon_refuses_when_checked_then_the_daemon_is_named(
+    places, analysis
+):
+    _daemon(
+        places,
+        "wazuh-remoted",
+        '! grep -q "<remote>" "$home/etc/ossec.conf" || { echo "ERROR: bad port"; exit 1; }',
+    )
+    keeper = ruleset.Keeper(places)
+    _fetch(places, fragment="<ossec_config><remote></remote></ossec_config>")
+    keeper.look(Duty(True, _COMMIT, lambda: True), 0, running=True)
+    assert keeper.report.error == "Wazuh refuses it: wazuh-remoted: bad port"
+    assert _texts(places) == IMAGE
+
+
+def test_given_a_restart_is_needed_when_it_is_not_the_unit_s_turn_then_it_waits(places, analysis):
+    keeper = ruleset.Keeper(places)
+    _fetch(places, rules__mine_xml="<group/>", sca__mine="policy:")
+    for now in range(5):
+        keeper.look(Duty(True, _COMMIT), now, running=True)
+    assert (keeper.offer, keeper.tried) == (_COMMIT, "")
+    assert _texts(places) == IMAGE
+    keeper.look(Duty(True, _COMMIT, lambda: True), 9, running=True)
+    assert keeper.tried == _COMMIT
+    assert "ruleset/sca/mine" in _texts(places)
+
+
+def test_given_another_unit_never_comes_when_the_time_is_over_then_this_one_goes_on(
+    places, analysis
+):
+    keeper = ruleset.Keeper(places)
+    _fetch(places, sca__mine="policy:")
+    keeper.look(Duty(True, _COMMIT), 0, running=True)
+    keeper.look(Duty(True, _COMMIT), 601, running=True)
+    assert keeper.tried == _COMMIT
+
+
+def test_given_a_commit_that_wazuh_does_not_start_with_when_reverted_then_it_is_not_tried_again(
+    places, analysis
+):
+    keeper = ruleset.Keeper(places)
+    _fetch(places, rules__mine_xml="<group/>")
+    keeper.look(Duty(True, _COMMIT), 0, running=True)
+    before = _texts(places)
+    _fetch(places, _NEXT, fragment="<ossec_config><x/></ossec_config>")
+    keeper.look(Duty(True, _NEXT, lambda: True), 1, running=True)
     assert _texts(places) != before
-    ruleset.recover(places)
+    assert configuration.revert(places)
+    assert _texts(places) == before
+    assert not configuration.revert(places), "what is there now has started before"
+    keeper.look(Duty(True, _NEXT, lambda: True), 2, running=True)
+    assert keeper.report == ruleset.Report(_COMMIT, "Wazuh does not start with it")
     assert _texts(places) == before
 
 
-def test_given_a_kill_after_rules_were_taken_when_it_restarts_then_they_stay(places, analysis):
-    _fetch(places, rules__mine_xml="<group/>")
-    ruleset.place(places, _COMMIT)
-    assert not ruleset._unfinished(places).exists()
-    ruleset._note(places, _COMMIT, {"rules/mine.xml": None})
-    ruleset.recover(places)
-    assert "rules/mine.xml" in _texts(places)
-    assert not ruleset._unfinished(places).exists()
-
-
-def test_given_no_commit_any_more_when_placed_then_all_is_as_the_image_has_it(places, analysis):
-    _fetch(places, rules__mine_xml="<group/>")
-    ruleset.place(places, _COMMIT)
-    ruleset.place(places, None)
-    assert _texts(places) == {"rules/local_rules.xml": "<group>image</group>"}
-    assert ruleset.load(places) == ruleset.Placed()
-
-
-def test_given_rules_that_wazuh_refuses_when_placed_then_the_last_good_are_back(places, analysis):
-    _fetch(places, rules__mine_xml="<group/>")
-    ruleset.place(places, _COMMIT)
+def test_given_a_file_changed_by_hand_when_looked_at_then_it_is_put_back_and_told(
+    places, analysis
+):
+    keeper = ruleset.Keeper(places)
+    _fetch(places, rules__mine_xml="<group/>", sca__mine="policy:")
+    keeper.look(Duty(True, _COMMIT, lambda: True), 0, running=True)
     before = _texts(places)
-    _fetch(places, "cd" * 20, rules__mine_xml="broken", rules__more_xml="<group/>")
-    with pytest.raises(ruleset.RulesetError, match="rule 100001 is broken"):
-        ruleset.place(places, "cd" * 20)
+    (places.home / "etc/rules/mine.xml").write_text("<group>by hand</group>")
+    (places.home / "ruleset/sca/mine").unlink()
+    keeper.look(Duty(True, _COMMIT), 20, running=True)
     assert _texts(places) == before
-    assert ruleset.load(places).commit == _COMMIT
-    assert analysis.loads[-1] == {"mine.xml", "local_rules.xml"}
-
-
-def test_given_no_analysisd_when_placed_then_nothing_is_changed(places):
-    before = _texts(places)
-    _fetch(places, rules__mine_xml="<group/>")
-    with pytest.raises(ruleset.RulesetError, match="could not be loaded"):
-        ruleset.place(places, _COMMIT)
-    assert _texts(places) == before
+    assert keeper.report.mended == "etc/rules/mine.xml and 1 more"
+    _fetch(places, _NEXT, rules__mine_xml="<group/>", sca__mine="policy:")
+    keeper.look(Duty(True, _NEXT), 21, running=True)
+    assert keeper.report.mended is None
 
 
 def test_given_a_commit_that_is_not_there_when_placed_then_it_says_so(places, analysis):
-    with pytest.raises(ruleset.RulesetError, match="not in the container"):
-        ruleset.place(places, _COMMIT)
+    keeper = ruleset.Keeper(places)
+    keeper.look(Duty(True, _COMMIT), 0, running=True)
+    assert "not in the container" in (keeper.report.error or "")
 
 
-def test_given_links_and_odd_names_when_placed_then_they_are_left_out(places, analysis):
-    _fetch(places, rules__fine_xml="<group/>", rules__text="x", lists__compiled="x")
+def test_given_links_and_odd_names_when_read_then_they_are_left_out(places):
+    _fetch(places, rules__fine_xml="<group/>", lists__compiled="x", other__x="x", rules__a__b="x")
     folder = places.repository / _COMMIT
     (folder / "rules/link.xml").symlink_to("/etc/passwd")
     (folder / "rules/-o.xml").write_text("<group/>")
     (folder / "lists/hosts.cdb").write_text("x")
-    (folder / "rules/folder.xml").mkdir()
-    assert ruleset.place(places, _COMMIT).files == ("lists/compiled", "rules/fine.xml")
+    (folder / "groups").mkdir()
+    (folder / "groups/ar.conf").write_text("x")
+    assert set(bundle.read(places, _COMMIT).files) == {"lists/compiled", "rules/fine.xml"}
+
+
+def test_given_a_bundle_when_handed_on_then_damage_is_noticed(places):
+    _fetch(places, rules__mine_xml="<group/>", sca__mine="policy:")
+    made = bundle.read(places, _COMMIT)
+    text = bundle.dump(made)
+    assert bundle.parse(text) == made
+    for wrong in (
+        "",
+        "[]",
+        "{}",
+        text.replace(_COMMIT, "../../etc"),
+        text.replace("sca/mine", "sca/../x"),
+        text.replace("sca/mine", "etc/client.keys"),
+        text.replace("PGdy", "AAAA"),
+    ):
+        with pytest.raises(bundle.BundleError):
+            bundle.parse(wrong)
+
+
+def test_given_a_bundle_on_the_volume_when_the_fetched_one_is_gone_then_it_is_still_there(places):
+    _fetch(places, rules__mine_xml="<group/>")
+    _apply(places)
+    (places.repository / _COMMIT / "rules/mine.xml").unlink()
+    assert bundle.read(places, _COMMIT).files == {"rules/mine.xml": b"<group/>"}
+    (places.home / "etc/rules/mine.xml").unlink()
+    configuration.restore(places, master=True)
+    assert "etc/rules/mine.xml" in _texts(places)
 
 
 def test_given_a_watch_when_a_rule_changes_then_it_tells_once_it_is_stable(places, analysis):
@@ -197,31 +432,23 @@ def test_given_a_watch_when_wazuh_compiles_a_list_then_nothing_is_reloaded(place
     assert not watch.changed()
 
 
-def test_given_a_keeper_when_a_commit_is_refused_then_it_is_told_and_not_tried_at_once(
-    places, analysis
-):
+def test_given_a_keeper_when_nothing_changed_then_nothing_is_done(places, analysis):
     keeper = ruleset.Keeper(places)
-    _fetch(places, rules__mine_xml="broken")
-    keeper.look(Ruleset(_COMMIT), 0, running=True)
-    assert keeper.report.commit is None
-    assert "broken" in (keeper.report.error or "")
     _fetch(places, rules__mine_xml="<group/>")
-    keeper.look(Ruleset(_COMMIT), 1, running=True)
-    assert keeper.report.error is not None
-    keeper.look(Ruleset(_COMMIT), 100, running=True)
-    assert keeper.report == ruleset.Report(_COMMIT)
+    keeper.look(Duty(True, _COMMIT), 0, running=True)
     loads = len(analysis.loads)
-    for now in range(101, 110):
-        keeper.look(Ruleset(_COMMIT), now, running=True)
-    assert len(analysis.loads) == loads, "nothing changed, so nothing is done"
+    for now in range(1, 40):
+        keeper.look(Duty(True, _COMMIT), now, running=True)
+    assert len(analysis.loads) == loads == 1
 
 
 def test_given_a_keeper_on_a_worker_when_the_cluster_brings_rules_then_they_are_loaded(
     places, analysis
 ):
     keeper = ruleset.Keeper(places)
-    keeper.look(None, 0, running=False)
+    keeper.look(Duty(), 0, running=False)
     (places.home / "etc/rules/copied.xml").write_text("<group/>")
     for now in range(1, 5):
-        keeper.look(None, now, running=True)
-    assert analysis.loads == [{"copied.xml", "local_rules.xml"}]
+        keeper.look(Duty(), now, running=True)
+    assert len(analysis.loads) == 1
+    assert "copied.xml" in analysis.loads[0]
