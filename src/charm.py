@@ -95,6 +95,7 @@ class WazuhOperatorCharm(ops.CharmBase):
         framework.observe(self.on.issue_sender_certificate_action, self._on_issue_certificate)
         framework.observe(self.on.promote_action, self._on_promote)
         framework.observe(self.on.rotate_secret_action, self._on_rotate_secret)
+        framework.observe(self.on.sync_configuration_action, self._on_sync_configuration)
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_status)
 
@@ -260,6 +261,16 @@ class WazuhOperatorCharm(ops.CharmBase):
             event.fail(reasons or "the cluster is not deployed yet")
             return
         event.set_results(answer.results())
+
+    def _on_sync_configuration(self, event: ops.ActionEvent) -> None:
+        """Have the configuration repository looked at now, not at the next update-status."""
+        self._try_again = True
+        reason = self._picture.why_no_fetch()
+        if reason:
+            event.fail(reason)
+            return
+        self._reconcile(event)
+        event.set_results({"result": "asked for; the status shows the commit when it is in place"})
 
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
         """Say what holds; the only place that sets a status."""

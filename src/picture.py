@@ -5,7 +5,7 @@ import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from src import cluster, digests, files, rotation, secrets, state, wazuh
+from src import cluster, digests, files, origin, rotation, secrets, state, wazuh
 from src.cluster import Role
 from src.network import Network
 from src.relations import Note, Relations
@@ -130,6 +130,18 @@ class Picture:
         if not spec.request or spec.role is not Role.MASTER or "repository" in found.running:
             return False
         return found.fetched.request != spec.request or self.try_again
+
+    def why_no_fetch(self) -> str | None:
+        """Tell why this unit cannot fetch the configuration repository; None: it can."""
+        decision = self.juju.peers.decision
+        if not self.juju.origin.address:
+            return f"{origin.REPOSITORY} is not set"
+        if decision is None or not self.workload.reachable:
+            return "this unit is not configured yet"
+        if decision.role(self.juju.unit) is not Role.MASTER:
+            return f"only the master fetches: juju run {decision.master} sync-configuration"
+        problems = self.problems()
+        return next((f"{option}: {reason}" for option, reason in problems.items()), None)
 
     def is_current(self, fetched: wazuh.Fetched) -> bool:
         """Tell whether a result is of the wish that holds now."""

@@ -78,7 +78,18 @@ def _unit(picture: Picture, waiting_for: str | None) -> ops.StatusBase:
     if not report.ready or report.sentence:
         return ops.WaitingStatus(report.sentence or "not ready yet")
     reached = f", at {picture.address}" if picture.juju.leader and picture.address else ""
-    return ops.ActiveStatus(_serving(picture, decision) + reached)
+    return ops.ActiveStatus(_serving(picture, decision) + reached + _configuration(picture))
+
+
+def _configuration(picture: Picture) -> str:
+    """Name the commit in place; warn of a way that anybody can read and change."""
+    juju, report = picture.juju, picture.workload.report
+    if not juju.origin.address:
+        return ""
+    said = f", configuration {report.commit[:12]}" if report.commit else ""
+    if juju.origin.address.startswith("git+http://"):
+        said += ", fetched over plain-text http"
+    return f"{said}, put back after a change by hand: {report.mended}" if report.mended else said
 
 
 def _missing(picture: Picture) -> str | None:

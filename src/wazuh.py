@@ -44,6 +44,10 @@ class Report:
     """The other nodes that are heard."""
     version: str = ""
     ruleset_error: str | None = None
+    commit: str = ""
+    """The commit of the configuration repository that is in place; empty when there is none."""
+    mended: str | None = None
+    """What of it somebody had changed by hand, and was put back."""
     in_force: Mapping[str, str] = field(default_factory=dict)
     """The generations that the serving master is known to have brought into force."""
 
@@ -286,7 +290,9 @@ def _applied(value: Mapping) -> Applied:
 
 
 def _report(value: Mapping) -> Report:
-    ruleset, in_force = value.get("ruleset"), value.get("in-force")
+    told, in_force = value.get("ruleset"), value.get("in-force")
+    ruleset = told if isinstance(told, dict) else {}
+    commit = _text(ruleset.get("commit"))
     return Report(
         epoch=_whole(value.get("epoch")),
         role=_text(value.get("role")),
@@ -299,7 +305,9 @@ def _report(value: Mapping) -> Report:
         serving_epoch=_whole(value.get("serving")),
         answering=_texts(value.get("answering")),
         version=_text(value.get("version")),
-        ruleset_error=_sentence(ruleset.get("error")) if isinstance(ruleset, dict) else None,
+        ruleset_error=_sentence(ruleset.get("error")),
+        commit=commit if _TREE.fullmatch(commit) else "",
+        mended=_sentence(ruleset.get("mended")),
         in_force=in_force if isinstance(in_force, dict) else {},
     )
 

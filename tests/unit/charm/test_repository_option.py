@@ -6,6 +6,7 @@ import ops
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ops import testing
 
 from tests.unit.charm.world import Unit, leader, own, peer_of
 
@@ -142,6 +143,84 @@ def test_given_a_leader_that_is_worker_when_the_option_is_set_then_it_leaves_rul
     assert worker.desired["role"] == "worker"
     assert worker.desired["ruleset"] is None
     assert worker.calls["start_services"] == 0
+
+
+def _in_place(unit, **changes):
+    unit.stop("repository")
+    unit.fetched(request=_request(unit), commit=COMMIT, error=None)
+    unit.report(ruleset={"commit": COMMIT, "error": None} | changes)
+    unit.notice("wazuh-server.local/repository")
+
+
+def test_given_a_commit_in_place_when_shown_then_the_status_names_it(master):
+    _in_place(master)
+
+    assert master.status.message.endswith("epoch 1, configuration 0123456789ab")
+
+
+def test_given_plain_text_http_when_shown_then_the_status_warns(master):
+    master.configure(config={"custom-config-repository": "git+http://git.example.org/rules"})
+    master.run("config_changed")
+    _in_place(master)
+
+    assert master.status.message.endswith(
+        "configuration 0123456789ab, fetched over plain-text http"
+    )
+
+
+def test_given_a_file_that_was_put_back_when_shown_then_the_status_names_it(master):
+    _in_place(master, mended="etc/rules/local.xml and 2 more")
+
+    assert master.status.message.endswith(
+        "configuration 0123456789ab, put back after a change by hand: "
+        "etc/rules/local.xml and 2 more"
+    )
+
+
+def test_given_a_branch_when_the_status_is_updated_then_only_the_fetching_is_started(master):
+    _in_place(master)
+
+    master.run("config_changed")
+    assert master.writes == {}
+    master.run("update_status")
+
+    assert master.writes == {"start_services": 1}
+
+
+def test_given_a_new_commit_of_the_branch_when_told_then_it_is_served(master):
+    _in_place(master)
+    master.run("update_status")
+    master.stop("repository")
+    master.fetched(request=_request(master), commit="f" * 40, error=None)
+
+    master.notice("wazuh-server.local/repository")
+
+    assert master.desired["ruleset"] == {"commit": "f" * 40}
+
+
+def test_given_a_master_when_synchronising_is_asked_for_then_it_fetches_now(master):
+    _in_place(master)
+
+    master.act("sync-configuration")
+
+    assert master.writes == {"start_services": 1}
+
+
+def test_given_who_cannot_fetch_when_synchronising_is_asked_for_then_it_is_said(tmp_path, master):
+    lead = leader(tmp_path / "leader")
+    option = {"custom-config-repository": GOOD}
+    worker = peer_of(lead, tmp_path / "worker", config=option)
+    worker.run("pebble_ready")
+    cases = [
+        (lead, "custom-config-repository is not set"),
+        (worker, "only the master fetches: juju run wazuh-server/0 sync-configuration"),
+    ]
+    for unit, reason in cases:
+        with pytest.raises(testing.ActionFailed, match=reason):
+            unit.act("sync-configuration")
+    master.configure(config={"custom-config-repository": "ext::sh -c id"})
+    with pytest.raises(testing.ActionFailed, match="no scheme"):
+        master.act("sync-configuration")
 
 
 def test_given_an_error_of_an_older_wish_when_shown_then_it_is_not(master):
