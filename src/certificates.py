@@ -175,6 +175,20 @@ def can_renew(certificate: str, authority: Pair, now: datetime.datetime) -> bool
     return due and _expiry(authority.certificate) > _expiry(certificate)
 
 
+def replace_authority_after(certificate: str) -> datetime.datetime:
+    """Return the moment from which an authority issues nothing more.
+
+    What it issued last then ends before it does, and clients have the whole life of a certificate
+    to learn the next authority.
+    """
+    return _expiry(certificate) - LEAF_LIFE - RENEW_BEFORE
+
+
+def has_ended(certificate: str, now: datetime.datetime) -> bool:
+    """Tell whether a certificate is of no use any more."""
+    return now >= _expiry(certificate)
+
+
 def _expiry(certificate: str) -> datetime.datetime:
     return x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc
 

@@ -30,6 +30,7 @@ LEADERS_LABELS = (CERTIFICATE_REQUEST,)
 """Secrets that are there only for some relations, and that only the leader reads."""
 
 USERS = ("wazuh", "wazuh-wui", "wazuh-charm")
+_PREVIOUS = "previous"
 PEER_HOST = "peer.wazuh-server.internal"
 LONGEST_PASSWORD = 512
 _SHORTEST_PASSWORD = 2
@@ -68,6 +69,7 @@ class Vault:
     digest_key: str = field(repr=False)
     users: tuple[tuple[str, str], ...] = field(repr=False)
     authority: str
+    """The certificates of all authorities that count, PEM."""
     api: Identity
     peer: Identity
     token_private: str = field(repr=False)
@@ -130,7 +132,7 @@ def open_vault(contents: Contents) -> Vault:
         cluster_key=contents[CLUSTER_KEY]["key"],
         digest_key=key,
         users=tuple((name, users[name]) for name in USERS),
-        authority=contents[AUTHORITY]["certificate"],
+        authority=trusted(contents[AUTHORITY]),
         api=Identity(api["certificate"], api["private-key"]),
         peer=Identity(peer["certificate"], peer["private-key"]),
         token_private=api["jwt-private"],
@@ -362,11 +364,24 @@ def _api_password() -> str:
 
 
 def _authority(found: Contents, application: str, now: datetime.datetime) -> Content:
-    if _is_whole(AUTHORITY, found):
-        return found[AUTHORITY]
+    """Make the authority, and the next one in good time; the last one stays trusted to its end."""
     from src import certificates
 
-    return _pair(certificates.make_authority(application, now))
+    if not _is_whole(AUTHORITY, found):
+        return _pair(certificates.make_authority(application, now))
+    held = found[AUTHORITY]
+    if now >= certificates.replace_authority_after(held["certificate"]):
+        previous = {_PREVIOUS: held["certificate"]}
+        return _pair(certificates.make_authority(application, now)) | previous
+    if _PREVIOUS in held and certificates.has_ended(held[_PREVIOUS], now):
+        return {key: value for key, value in held.items() if key != _PREVIOUS}
+    return held
+
+
+def trusted(authority: Content) -> str:
+    """Return the certificates of all authorities that count, PEM."""
+    found = (authority.get(key) for key in ("certificate", _PREVIOUS))
+    return "\n".join(text for text in found if text)
 
 
 _FOREIGN = ("certificate", "private-key", "request", "renew-after", "expiry")
@@ -460,8 +475,11 @@ def _random(length: int) -> str:
 
 
 def _renew_after(contents: Contents) -> datetime.datetime:
-    """Return when the first of the issued certificates is due to be renewed."""
-    return min(_renewal(contents[label]) for label in (API_IDENTITY, PEER_IDENTITY))
+    """Return when the first of the certificates is due to be renewed."""
+    from src import certificates
+
+    authority = certificates.replace_authority_after(contents[AUTHORITY]["certificate"])
+    return min(authority, *(_renewal(contents[label]) for label in (API_IDENTITY, PEER_IDENTITY)))
 
 
 def _renewal(content: Content) -> datetime.datetime:

@@ -71,7 +71,7 @@ def _sign(
         certificate = certificates.sign(pair, name, request, now=now, life=life)
     except certificates.BadRequestError as error:
         raise RefusedError(f"signing-request: {error}") from None
-    return {"certificate": certificate, "ca": authority["certificate"]}
+    return {"certificate": certificate, "ca": secrets.trusted(authority)}
 
 
 def _make(
@@ -95,7 +95,7 @@ def _make(
     content = {
         "certificate": pair.certificate,
         "private-key": pair.private_key,
-        "authority": authority["certificate"],
+        "authority": secrets.trusted(authority),
     }
     secret_id = secrets.store(app, model, f"sender-{name}", content)
     return {"secret": secret_id, "command": f"juju show-secret --reveal {secret_id}"}

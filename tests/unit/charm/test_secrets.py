@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import verification
 from scenario import mocking
 
 from src import certificates, secrets
@@ -224,6 +225,52 @@ def test_given_the_authority_ends_first_when_renewed_then_nothing_outlives_it():
     end = x509.load_pem_x509_certificate(leaf.certificate.encode()).not_valid_after_utc
     assert end == NOW + certificates.AUTHORITY_LIFE
     assert not certificates.can_renew(leaf.certificate, authority, late)
+
+
+def test_given_an_authority_near_its_end_when_the_leader_runs_then_both_are_trusted(
+    tmp_path, monkeypatch
+):
+    unit = leader(tmp_path)
+    before = unit.secrets
+    start = datetime.datetime.now(datetime.UTC)
+    for days in (701, 1402, 2103, 2804, 3505):
+        later = start + datetime.timedelta(days=days)
+        monkeypatch.setattr("src.charm._now", lambda later=later: later)
+        unit.run("update_status")
+
+    after = unit.secrets["certificate-authority"]
+    assert after["previous"] == before["certificate-authority"]["certificate"]
+    assert after["certificate"] != after["previous"]
+    trusted = x509.load_pem_x509_certificates(unit.read("/etc/wazuh-server/peer/ca.crt").encode())
+    assert len(trusted) == 2
+    store = verification.Store(trusted)
+    verifier = verification.PolicyBuilder().store(store).time(later)
+    for label, host in (
+        ("peer-identity", "peer.wazuh-server.internal"),
+        ("api-identity", "localhost"),
+    ):
+        leaf = _certificate(unit.secrets[label])
+        assert verifier.build_server_verifier(x509.DNSName(host)).verify(leaf, [])
+
+    monkeypatch.setattr("src.charm._now", lambda: start + certificates.AUTHORITY_LIFE)
+    unit.run("update_status")
+    unit.run("leader_elected")
+    assert "previous" not in unit.secrets["certificate-authority"]
+
+
+def test_given_an_authority_just_replaced_when_compared_then_certificates_in_use_stay(
+    tmp_path, monkeypatch
+):
+    unit = leader(tmp_path)
+    start = datetime.datetime.now(datetime.UTC)
+    monkeypatch.setattr("src.charm._now", lambda: start + datetime.timedelta(days=2900))
+    unit.run("update_status")
+    before, generations = unit.secrets, unit.desired["generations"]
+    assert "previous" in before["certificate-authority"]
+    monkeypatch.setattr("src.charm._now", lambda: start + datetime.timedelta(days=2901))
+    unit.run("leader_elected")
+    assert unit.secrets["api-identity"] == before["api-identity"]
+    assert unit.desired["generations"] == generations
 
 
 def test_given_secret_values_when_shown_then_they_are_not_in_the_text(made):
