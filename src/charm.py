@@ -122,7 +122,7 @@ class WazuhOperatorCharm(ops.CharmBase):
 
     def _on_leader_elected(self, event: ops.LeaderElectedEvent) -> None:
         """Go on from what the secrets say: the last leader may have told nobody (Juju 3.6)."""
-        self._closely = self._elected = True
+        self._closely = self._elected = self.unit.is_leader()
         self._reconcile(event)
 
     def _on_upgrade_charm(self, event: ops.UpgradeCharmEvent) -> None:
