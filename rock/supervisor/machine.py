@@ -123,6 +123,7 @@ class Answer:
     rbac: Edition = Edition()
     hears_master: bool = False  # the master of `term` shows this unit itself that it lives
     leaving: bool = False  # being removed from the application
+    version: str = ""  # of Wazuh, as it says itself; empty: not started yet
     wanted: Parts = NOTHING
     parts: Parts = NOTHING  # in force
     tree: str = ""  # the repository's commit that everything here runs with, or that was refused
@@ -161,6 +162,7 @@ class Seen:
     api: bool = False  # port 55000 listens
     disk: bool = True  # enough is free
     leaving: bool = False  # the charm says that this unit is being removed
+    version: str = ""  # of Wazuh, once it was started
     token: str = ""  # differs from one process of this unit to the next
     wake: int = 0  # the last wake-up notice that Pebble took
     parts: Parts = NOTHING  # what the daemons that run were started with
@@ -243,6 +245,7 @@ class State:
     orphaned: bool = False  # it is away for too long, or is being removed
     answering: tuple[str, ...] = ()  # the other nodes that are heard
     leaving: bool = False
+    version: str = ""
     wake: int = 0
     wake_since: float = 0.0
     wanted: Parts = NOTHING
@@ -287,6 +290,7 @@ def status(state: State) -> Answer:
         rbac=state.rbac,
         hears_master=state.hears_master,
         leaving=state.leaving,
+        version=state.version,
         wanted=state.wanted,
         parts=state.parts,
     )
@@ -299,7 +303,7 @@ def step(
     if not state.recalled and seen.memory is not None:
         state = replace(state, memory=seen.memory, recalled=True)
     state = replace(state, keys=seen.keys, rbac=seen.rbac, peers=_peers(state, seen))
-    state = replace(state, leaving=seen.leaving)
+    state = replace(state, leaving=seen.leaving, version=seen.version)
     if desired is None or not state.recalled:
         return _unready(state, seen, now)
     heard = tuple(
@@ -761,9 +765,20 @@ def _follow(state: State, look: Look) -> tuple[State, list[Action]]:
         return _enter(state, "refused", sentence, look.now), actions
     state = _tell_run(state, look, "worker")
     if state.phase == "serving" and (apart or look.seen.connected is False):
-        sentence = f"waiting for {master} to take over" if apart else f"no connection to {master}"
+        sentence = f"waiting for {master} to take over" if apart else _apart(master, answer, look)
         state = _enter(state, "following", sentence, look.now)
     return _synchronise(state, look, answer), actions
+
+
+def _apart(master: str, answer: Answer | None, look: Look) -> str:
+    """Say why there is no connection: a master takes no worker of another version (error 3031)."""
+    here, there = look.seen.version, answer.version if answer else ""
+    if not here or not there or here == there:
+        return f"no connection to {master}"
+    return (
+        f"Wazuh {here.lstrip('v')} here, but {there.lstrip('v')} on the master {master}, which "
+        "takes no worker of another version: new agents are known here when both run the same"
+    )
 
 
 def _accept(state: State, answer: Answer | None) -> State:
@@ -807,13 +822,16 @@ def _synchronise(state: State, look: Look, answer: Answer | None) -> State:
 
 
 def _judge(state: State, look: Look) -> State:
-    """Ready as the Service needs it; a lost master never changes it."""
+    """Ready as the Service needs it; a lost master never changes it.
+
+    A unit that is being removed takes no new connections.
+    """
     ready = (
         state.memory.synchronised
         and look.seen.running >= SESSIONS
         and look.seen.api
         and look.seen.disk
-        and not state.fenced
+        and not (state.fenced or state.leaving)
     )
     return replace(state, ready=ready)
 

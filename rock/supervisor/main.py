@@ -154,6 +154,7 @@ class Supervisor:
             api=api,
             disk=self._room(),
             leaving=desired.leaving(self._places.orders),
+            version=facts.version,
             token=self._token,
             wake=self._last_wake(),
             parts=self._parts(facts, api=api),

@@ -96,6 +96,7 @@ def _dump(message: Message) -> dict[str, object]:
         "rbac-counter": answer.rbac.counter,
         "hears-master": answer.hears_master,
         "leaving": answer.leaving,
+        "version": answer.version,
         "wanted": dataclasses.asdict(answer.wanted),
         "in-force": dataclasses.asdict(answer.parts),
         "wants-keys": message.wants_keys,
@@ -129,6 +130,7 @@ def _load(content: object, heard: float) -> Message:
         rbac=_edition(content),
         hears_master=content.get("hears-master") is True,
         leaving=content.get("leaving") is True,
+        version=_version(content),
         wanted=_parts(content, "wanted"),
         parts=_parts(content, "in-force"),
         tree=_tree(content, "configuration"),
@@ -143,6 +145,12 @@ def _load(content: object, heard: float) -> Message:
 def _tree(content: Mapping[str, object], name: str) -> str:
     """Read a commit's name; units of an older image say nothing of it."""
     return _text(content, name, _TREE) if content.get(name) else ""
+
+
+def _version(content: Mapping[str, object]) -> str:
+    """Read Wazuh's version, which only a sentence needs: nothing is refused for it."""
+    value = content.get("version")
+    return value if isinstance(value, str) and _TOKEN.fullmatch(value) else ""
 
 
 def _optional(content: Mapping[str, object], name: str) -> str | None:

@@ -182,3 +182,40 @@ def test_given_force_when_promoted_then_missing_keys_hold_that_epoch_back_no_mor
     assert cluster.parse(first.databag) == cluster.Decision(
         3, "wazuh-server/1", 63, "wazuh-server/0"
     )
+
+
+def test_given_data_of_a_revision_without_promote_when_read_then_its_master_decided_it():
+    databag = {"schema": "1", "epoch": "4", "master": "wazuh-server/1", "high-water": "9"}
+
+    decision = cluster.parse(databag)
+
+    assert decision is not None
+    assert decision.leader == "wazuh-server/1"
+    for unit in ("wazuh-server/0", "wazuh-server/1"):
+        following = cluster.next_decision(decision, cluster.Outlook(unit, planned=3))
+        assert (following is None) == (unit == "wazuh-server/1")
+
+
+def test_given_what_a_newer_leader_left_when_an_older_one_has_moved_the_role_then_it_is_void(
+    first,
+):
+    first.act("promote", unit="wazuh-server/2", force=True)
+    databag = first.databag
+    assert databag["schema"] == "1", "an older charm reads what it knows, and leaves the rest"
+    older = databag | {"epoch": "3", "master": "wazuh-server/1"}
+
+    decision = cluster.parse(older)
+
+    assert decision == cluster.Decision(3, "wazuh-server/1", 63)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "2", "2 ", "x wazuh-server/0", "2 a</x>/0", "٢ a/0", "3 a/0"]
+)
+def test_given_a_broken_note_of_who_decided_when_read_then_the_master_did(text):
+    databag = {"schema": "1", "epoch": "2", "master": "wazuh-server/1", "decided-by": text}
+
+    decision = cluster.parse(databag)
+
+    assert decision is not None
+    assert decision.leader == "wazuh-server/1"

@@ -63,6 +63,7 @@ class Unit:
     last: Run = field(default_factory=Run)
     generation: int = 0
     leaving: bool = False
+    version: str = "v4.14.7"
     history: list[str] = field(default_factory=list)
 
     @property
@@ -208,6 +209,7 @@ class Cluster:
             kubernetes=self.kubernetes and unit.node not in self.cut,
             api=API in unit.running,
             leaving=unit.leaving,
+            version=unit.version if unit.role else "",
             token=f"{unit.node}-{unit.generation}",
         )
         before = unit.state.phase
@@ -227,7 +229,8 @@ class Cluster:
         master = self.units.get(unit.points_to)
         if CLUSTER not in unit.running or master is None or not self._linked(unit, master):
             return False
-        return master.role == "master" and CLUSTER in master.running
+        same = unit.version == master.version
+        return same and master.role == "master" and CLUSTER in master.running
 
     def _linked(self, unit: Unit, master: Unit) -> bool:
         return not {unit.node, master.node} & (self.cut | self.secluded | self.frozen)
