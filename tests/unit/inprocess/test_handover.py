@@ -130,3 +130,15 @@ def test_given_every_volume_lost_when_refused_then_force_goes_on_and_no_id_is_gi
 
     assert promoted.masters() == ["wazuh-server-2"]
     assert promoted.workload(2).enrol("new", promoted.model.now) > 3
+
+
+def test_given_a_promoted_master_when_all_units_are_refreshed_then_nothing_moves(promoted):
+    before = len(promoted.history)
+
+    promoted.model.refresh(promoted.app)
+
+    assert promoted.settle(600)
+    assert promoted.masters() == ["wazuh-server-2"]
+    assert promoted.databag()["epoch"] == "2"
+    upgraded = [one.unit for one in promoted.since(before) if one.hook == "upgrade-charm"]
+    assert upgraded == ["wazuh-server/2", "wazuh-server/1", "wazuh-server/0"]
