@@ -177,6 +177,7 @@ class Run:
     master: str = ""  # the node that `<node>` names
     without: frozenset[str] = frozenset()  # stopped, and kept so
     hold: frozenset[str] = frozenset()  # left as they run, whatever else the order says
+    shut: bool = False  # enrolment lets nobody in, while authd goes on writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -705,8 +706,8 @@ def _tell_run(state: State, look: Look, role: Role) -> State:
 def _release(state: State, look: Look) -> tuple[State, list[Action]]:
     """Stand down for a newer master; agents' sessions stay until the charm follows.
 
-    Enrolment acknowledges before it writes, so it is stopped only once client.keys has
-    been quiet for a while with wazuh-db answering.
+    Enrolment acknowledges before it writes, so its door is shut first, and it is stopped
+    only once client.keys has been quiet for a while with wazuh-db answering.
     """
     running, times = look.seen.running, look.times
     since = look.now if state.releasing is None else state.releasing
@@ -719,7 +720,8 @@ def _release(state: State, look: Look) -> tuple[State, list[Action]]:
     without = FRONT if quiet or late else FRONT - {ENROLMENT}
     term = state.memory.term
     sentence = f"handing over to {term.master} (epoch {term.epoch})"
-    return _enter(state, "releasing", sentence, look.now), [Run(None, without=without)]
+    run = Run(None, without=without, shut=True)
+    return _enter(state, "releasing", sentence, look.now), [run]
 
 
 def _tell_released(state: State, look: Look) -> State:

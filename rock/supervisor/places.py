@@ -9,12 +9,13 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where this unit listens: API, cluster, its peers, and Pebble's check on the loopback."""
+    """Where this unit listens: API, cluster, peers, Pebble's check on the loopback, 1515."""
 
     api: int = 55000
     cluster: int = 1516
     peers: int = 8514
     health: int = 8515
+    enrolment: int = 1515
 
 
 @dataclass(frozen=True, slots=True)

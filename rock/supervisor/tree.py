@@ -23,6 +23,7 @@ from pathlib import Path
 
 from . import bundle, configuration, files, keys, processes, rbac, seed, users
 from .desired import Order
+from .door import Door
 from .machine import API, CLUSTER, ENROLMENT, FRONT, SESSIONS, Edition, Role, Run, Times
 from .parts import NOTHING, Parts
 from .places import Places
@@ -123,6 +124,7 @@ class Tree:
         self._inheritance: rbac.Copy | None = None
         self._inherited = Edition()
         self._graveyard = processes.Graveyard()
+        self._door = Door(places.ports.enrolment)
         self._warned = ""
 
     def start(self) -> None:
@@ -230,6 +232,7 @@ class Tree:
 
     def _act(self, table: processes.Table) -> None:
         run, order = self._wanted
+        self._tend_door(run)
         if run.role is None or order is None:
             self._withhold(run.without, table)
             if run.without >= FRONT:
@@ -244,6 +247,13 @@ class Tree:
         self._withhold(run.without, table)
         self._refresh(run, order)
         self._keep(run.without, table)
+
+    def _tend_door(self, run: Run) -> None:
+        """Keep everybody out of a master's enrolment for as long as that is wanted."""
+        if run.shut and self._role == "master" and ENROLMENT in self._facts.running:
+            self._door.shut(1.0)
+        else:
+            self._door.open()
 
     def _interrupted(self) -> bool:
         """Tell whether a start under way is no longer wanted."""
@@ -597,6 +607,7 @@ class Tree:
         processes.send(mains, signal.SIGTERM)
         self._gone(mains, seconds)
         self._kill(names)
+        self._door.open()
 
     def _gone(self, pids: Collection[int], seconds: float) -> bool:
         return processes.wait_until(lambda: not self._alive(pids), seconds)
@@ -636,6 +647,7 @@ class Tree:
         if enrolment:
             self._quiet()
         self._finish(enrolment, 3.0)
+        self._door.open()
         rest = self._mains({*_ALWAYS, *_OPTIONAL} - {DATABASE})
         self._finish(rest | front, 5.0)
         self._finish(self._mains([DATABASE]), 2.5)
@@ -654,6 +666,7 @@ class Tree:
 
     def _quiet(self) -> None:
         """Let authd write what it has acknowledged; a clean stop would drop it."""
+        self._door.shut(1.0)
         since, before = time.monotonic(), stamp(self._places)
         quiet = min(1.0, self._times.quiet)
 

@@ -2,12 +2,13 @@ import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.wazuh_stand_in.framework.wazuh.stand_in.authd import POOL
 from sandbox.wazuh_stand_in.framework.wazuh.stand_in.enrolment import (
     Force,
     RefusedError,
@@ -17,7 +18,7 @@ from sandbox.wazuh_stand_in.framework.wazuh.stand_in.enrolment import (
     parse,
 )
 from sandbox.wazuh_stand_in.framework.wazuh.stand_in.keystore import KeyStore
-from tests.unit.stand_in.nodes import MASTER_AWAY, UNVERIFIED, Yard, answers, until
+from tests.unit.stand_in.nodes import MASTER_AWAY, UNVERIFIED, Node, Yard, answers, until
 
 SLOW_WRITER = {"WAZUH_STAND_IN_WRITE_SECONDS": "100000"}
 
@@ -207,14 +208,43 @@ def test_given_an_acknowledged_agent_when_told_to_end_before_writing_then_it_is_
     node = nodes.node()
     node.environment = SLOW_WRITER
     node.up("wazuh-authd")
-    lost = node.agent("agent-1")
+    node.agent("agent-1")
+    until(lambda: "agent-1" in node.key_file())
+    lost = node.agent("agent-2")
     node.tell("wazuh-authd", signal.SIGTERM)
     node.environment = {}
 
     node.up("wazuh-authd")
 
-    assert node.key_file() == ""
-    assert node.agent("agent-2") == lost
+    assert "agent-2" not in node.key_file()
+    assert node.agent("agent-3") == lost
+
+
+def test_given_every_place_taken_when_an_agent_comes_then_it_is_turned_away_until_one_is_free(
+    nodes: Yard,
+) -> None:
+    node = nodes.node()
+    node.up("wazuh-authd")
+    assert node.agent("agent-1") == "001"
+
+    with ExitStack() as silent:
+        first = silent.enter_context(socket.create_connection(("127.0.0.1", node.auth)))
+        for _ in range(POOL - 2):
+            silent.enter_context(socket.create_connection(("127.0.0.1", node.auth)))
+        with pytest.raises(OSError):
+            node.enrol("OSSEC A:'agent-2'")
+        assert "Too many connections. Rejecting." in node.log()
+        first.close()
+
+        until(lambda: _gets_in(node, "agent-3"), "a place")
+
+    assert {"agent-1", "agent-3"} <= set(node.key_file().split())
+
+
+def _gets_in(node: Node, name: str) -> bool:
+    with suppress(OSError):
+        return bool(node.agent(name))
+    return False
 
 
 def test_given_a_pushed_key_file_when_the_next_agent_enrols_then_it_is_overwritten(

@@ -273,15 +273,15 @@ class Fake:
             "import ctypes, socket, sys; sys.path.insert(0, sys.argv[1])\n"
             "ctypes.CDLL(None).prctl(1, 15)\n"  # SIGTERM when the tests die: nothing stays
             "from pathlib import Path\n"
-            "found, real = sys.argv[12].split(), socket.getaddrinfo\n"
+            "found, real = sys.argv[13].split(), socket.getaddrinfo\n"
             "def resolve(name, *rest, **more):\n"
             "    names = found if found and name == 'endpoints.test' else [name]\n"
             "    return [item for n in names for item in real(n, *rest, **more)]\n"
             "socket.getaddrinfo = resolve\n"
             "from supervisor import main, places, times\n"
             "roots = [Path(a) for a in sys.argv[2:8]]\n"
-            "ports = places.Ports(*map(int, sys.argv[8:11]))\n"
-            "where = places.Places(*roots, address=sys.argv[11], ports=ports)\n"
+            "ports = places.Ports(*map(int, sys.argv[8:12]))\n"
+            "where = places.Places(*roots, address=sys.argv[12], ports=ports)\n"
             "sys.exit(main.run(where, times.REAL.scaled(10)))\n"
         )
         roots = (
@@ -292,7 +292,12 @@ class Fake:
             places.repository,
             places.pebble,
         )
-        numbers = (places.ports.api, places.ports.peers, places.ports.health)
+        numbers = (
+            places.ports.api,
+            places.ports.peers,
+            places.ports.health,
+            places.ports.enrolment,
+        )
         with (self.root / "supervisor.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -400,7 +405,7 @@ def make(root: Path, *, pause: float = 0.0) -> Fake:
     (site / "wazuh/rbac/orm.py").write_text(ORM.format(home=str(home), pause=pause))
     python = PYTHON.format(python=sys.executable, site=site)
     _script(home / "framework/python/bin/python3", python)
-    ports = Ports(free_port(), free_port(), free_port())
+    ports = Ports(free_port(), free_port(), free_port(), free_port())
     places = Places(
         home=home,
         orders=root / "orders",

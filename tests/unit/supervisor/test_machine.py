@@ -438,6 +438,7 @@ def test_given_a_release_when_keys_still_change_then_authd_is_stopped_only_after
         state, actions = step(state, order, busy, now)
         stopped[tick] = _run(actions).without
         assert state.phase == "releasing"
+        assert _run(actions).shut, "nobody is let in from the first moment on"
     assert stopped[1] == {API, CLUSTER}
     assert stopped[9] == {API, CLUSTER}
     assert stopped[10] == FRONT

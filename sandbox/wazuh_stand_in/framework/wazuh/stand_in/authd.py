@@ -14,12 +14,14 @@ from .enrolment import LocalRefusedError, RefusedError, Registrar, Request, forc
 from .home import Home, pause, scaled
 from .keystore import KeyStore, replace_file
 from .process import stopping
-from .serving import accept
+from .serving import accept, accept_some
 
 ATTEMPTS = 10
 """Tries to reach the master, a second apart: 9.0 s (agent_op.c, w_send_clustered_message)."""
 WRITE_SECONDS = 0.5
-"""The writer is busy this long between taking the keys and looking again (main-server.c)."""
+"""After writing, the writer is busy with wazuh-db this long before it looks again."""
+POOL = 1000
+"""AUTH_POOL: the places of clients, the first of which is the server's own (main-server.c)."""
 STOP_SECONDS = 2.0
 ANSWER_SECONDS = 60
 """How long a silent master is waited for (WAZUH_IPC_TIMEOUT)."""
@@ -53,7 +55,6 @@ def serve(home: Home) -> int:
     stopping.wait()
     home.log("INFO", "(1225): SIGNAL Received. Exit Cleaning...")
     server.close()
-    pause(STOP_SECONDS)
     return 0
 
 
@@ -86,6 +87,7 @@ class Server:
             if block.value("use_password", "no") == "yes":
                 self.password = _password(home)
         self.local = frames.listen_unix(home / "queue/sockets/auth")
+        self.writer = threading.Thread(target=self._write_for_ever, daemon=True)
 
     def _load(self, store: KeyStore) -> None:
         path = self.home / "etc/client.keys"
@@ -96,23 +98,29 @@ class Server:
 
     def start(self) -> None:
         """Start the threads."""
-        accept(self.remote, self._agent)
+        accept_some(self.remote, self._agent, POOL - 1, self._turned_away)
         accept(self.local, self._local)
         if not self.worker:
-            threading.Thread(target=self._write_for_ever, daemon=True).start()
+            self.writer.start()
+
+    def _turned_away(self) -> None:
+        self.home.log("ERROR", "Too many connections. Rejecting.")
 
     def close(self) -> None:
-        """Answer nobody any more."""
+        """Answer nobody any more; a writer that rests writes once more, a busy one does not."""
         for server in (self.remote, self.local):
             with suppress(OSError):
                 server.shutdown(socket.SHUT_RDWR)
             server.close()
         with self.changed:
             self.changed.notify_all()
+        pause(STOP_SECONDS)
+        if not self.worker:
+            self.writer.join(scaled(STOP_SECONDS))
 
     def _agent(self, connection: socket.socket) -> None:
+        # Whoever says nothing keeps its place for ever.
         source = connection.getpeername()[0]
-        connection.settimeout(60)
         with self.context.wrap_socket(connection, server_side=True) as channel:
             line = b""
             while b"\n" not in line and len(line) < LONGEST:
@@ -265,9 +273,10 @@ class Server:
             with self.changed:
                 while not self.dirty and not stopping.is_set():
                     self.changed.wait()
-            # Acknowledged already, not yet written: a stop in between loses these agents.
-            if not stopping.wait(scaled(write_seconds())):
-                self._write()
+            self._write()
+            # Who is acknowledged from here on is written only by the next round: a stop
+            # in between loses these agents (run_writer).
+            stopping.wait(scaled(write_seconds()))
 
     def _write(self) -> None:
         with self.changed:
