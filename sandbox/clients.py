@@ -96,7 +96,14 @@ class Api:
         self._context = _context(ca)
         self._source = (source, 0) if source else None
 
-    def call(self, method: str, path: str, *, authorization: str | None = None) -> tuple[int, str]:
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        authorization: str | None = None,
+        body: dict[str, object] | None = None,
+    ) -> tuple[int, str]:
         """(status, body); OSError when nobody answers."""
         connection = http.client.HTTPSConnection(
             self._host,
@@ -106,8 +113,11 @@ class Api:
             source_address=self._source,
         )
         headers = {"Authorization": authorization} if authorization else {}
+        content = None
+        if body is not None:
+            headers["Content-Type"], content = "application/json", json.dumps(body)
         try:
-            connection.request(method, path, headers=headers)
+            connection.request(method, path, content, headers)
             response = connection.getresponse()
             return response.status, response.read().decode(errors="replace")
         except http.client.HTTPException as error:
@@ -214,6 +224,20 @@ def _call(request: dict) -> Iterator[dict]:
     yield {"status": status, "body": json.loads(body) if body else None}
 
 
+def _person(request: dict) -> Iterator[dict]:
+    """Make a user as an administrator would, with a role, and say what the API answered."""
+    api = Api(request["host"], ca=request["ca"])
+    _, token = api.log_in(request["user"], request["password"])
+    made = {"username": request["new"], "password": request["new-password"]}
+    status, body = api.call(
+        "POST", "/security/users", authorization=f"Bearer {token}", body=dict(made)
+    )
+    number = json.loads(body)["data"]["affected_items"][0]["id"] if status == 200 else None
+    path = f"/security/users/{number}/roles?role_ids={request['granted']}"
+    role, _ = api.call("POST", path, authorization=f"Bearer {token}")
+    yield {"status": status, "id": number, "role": role}
+
+
 def _defaults(request: dict) -> Iterator[dict]:
     """Try the default passwords, one address after the other, from one source address.
 
@@ -292,6 +316,7 @@ ROLES = {
     "credentials": _credentials,
     "defaults": _defaults,
     "logins": _logins,
+    "person": _person,
     "sessions": _sessions,
     "syslog": _syslog,
     "tokens": _tokens,

@@ -231,7 +231,13 @@ class Driver:
 
     def client_process(self, role: str, request: Mapping[str, Any]) -> subprocess.Popen[str]:
         """Start the same in the background; its output is a pipe."""
-        process = self.start_client([sys.executable, "-m", "sandbox.clients", role])
+        return self.client_module("sandbox.clients", request, role)
+
+    def client_module(
+        self, module: str, request: Mapping[str, Any], *arguments: str
+    ) -> subprocess.Popen[str]:
+        """Start a module on the clients' host that reads its request from standard input."""
+        process = self.start_client([sys.executable, "-m", module, *arguments])
         if process.stdin is not None:
             process.stdin.write(json.dumps(request))
             process.stdin.close()
