@@ -150,6 +150,8 @@ class Node:
         container.killed = True
         if not container.ended.done():
             signal_one(container.pid, signal.SIGKILL)
+            # What holds it may be frozen with it, and would never see its end.
+            container.process.send_signal(signal.SIGCONT)
 
     async def publish(
         self,

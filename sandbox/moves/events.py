@@ -220,7 +220,8 @@ class Series:
         return {"file": f"{self.cluster.driver.scratch}/token", "ca": self._login()["ca"]}
 
     def _keep_token(self) -> None:
-        self.cluster.ask("tokens", **self._token(), **self._login(), keep=True, host=APPLICATION)
+        request = self._token() | self._login()
+        self.cluster.ask("tokens", **request, keep=True, host=APPLICATION)
 
     def _credentials(self) -> dict[str, bool]:
         """Whether each still works on every unit: token, password, a hand-made user's."""
