@@ -3,13 +3,15 @@ TOX = .tools/bin/tox
 # A Python 3.12 that pyenv keeps is found too; the tests run on it beside the machine's own.
 export PATH := $(PATH):$(subst $() ,:,$(wildcard $(HOME)/.pyenv/versions/3.12.*/bin))
 
-.PHONY: help tools demo test format lint unit sandbox integration pack docs docs-links clean
+.PHONY: help tools demo moves test format lint unit sandbox integration pack docs docs-links clean
 help:        ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 tools:
 	@scripts/bring
 demo: tools  ## Run the main job in the sandbox: three units, agents, logs, rules, a lost master (DEMO="--json FILE")
 	@$(TOX) -qq -e sandbox -- python -m sandbox.demo $(DEMO)
+moves: tools ## Move and kill the master under load at the real clock, and count (MOVES="--moves 10 --kills 10")
+	@$(TOX) -qq -e sandbox -- python -m sandbox.moves $(MOVES)
 test: tools  ## Lint, unit tests, the docs, the packed charm, the sandbox suite's share
 	$(TOX) -e lint,unit,unit-py312,docs
 	scripts/pack
