@@ -6,6 +6,7 @@ child that keeps its port; when the port is taken it ends with 0. remoted forks 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -273,15 +274,15 @@ class Fake:
             "import ctypes, socket, sys; sys.path.insert(0, sys.argv[1])\n"
             "ctypes.CDLL(None).prctl(1, 15)\n"  # SIGTERM when the tests die: nothing stays
             "from pathlib import Path\n"
-            "found, real = sys.argv[13].split(), socket.getaddrinfo\n"
+            "found, real = sys.argv[14].split(), socket.getaddrinfo\n"
             "def resolve(name, *rest, **more):\n"
             "    names = found if found and name == 'endpoints.test' else [name]\n"
             "    return [item for n in names for item in real(n, *rest, **more)]\n"
             "socket.getaddrinfo = resolve\n"
             "from supervisor import main, places, times\n"
             "roots = [Path(a) for a in sys.argv[2:8]]\n"
-            "ports = places.Ports(*map(int, sys.argv[8:12]))\n"
-            "where = places.Places(*roots, address=sys.argv[12], ports=ports)\n"
+            "ports = places.Ports(*map(int, sys.argv[8:13]))\n"
+            "where = places.Places(*roots, address=sys.argv[13], ports=ports)\n"
             "sys.exit(main.run(where, times.REAL.scaled(10)))\n"
         )
         roots = (
@@ -292,12 +293,7 @@ class Fake:
             places.repository,
             places.pebble,
         )
-        numbers = (
-            places.ports.api,
-            places.ports.peers,
-            places.ports.health,
-            places.ports.enrolment,
-        )
+        numbers = dataclasses.astuple(places.ports)
         with (self.root / "supervisor.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -405,7 +401,7 @@ def make(root: Path, *, pause: float = 0.0) -> Fake:
     (site / "wazuh/rbac/orm.py").write_text(ORM.format(home=str(home), pause=pause))
     python = PYTHON.format(python=sys.executable, site=site)
     _script(home / "framework/python/bin/python3", python)
-    ports = Ports(free_port(), free_port(), free_port(), free_port())
+    ports = Ports(*(free_port() for _ in dataclasses.fields(Ports)))
     places = Places(
         home=home,
         orders=root / "orders",
