@@ -14,6 +14,7 @@ import resource
 import selectors
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 _BATCH = 64
@@ -87,7 +88,7 @@ class Door:
         self._held.register(connection, selectors.EVENT_READ)
         return connection
 
-    def _turned_away(self, seconds: float) -> list[object]:
+    def _turned_away(self, seconds: float) -> Sequence[object]:
         """Name those that authd has ended meanwhile; it says nothing to anybody first."""
         ended = [key.fileobj for key, _ in self._held.select(seconds)]
         for connection in ended:
