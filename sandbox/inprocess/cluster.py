@@ -60,6 +60,8 @@ class Cluster:
         """Units that do not reach the Kubernetes API; those cut off never do."""
         self.secluded: set[str] = set()
         """Units that reach no other unit, but the Kubernetes API."""
+        self.frozen: set[str] = set()
+        """Units of which nothing runs for now: their nodes stand still."""
         self.apart: set[frozenset[str]] = set()
         """Pairs of units that do not reach each other."""
         self.loss = 0.0
@@ -117,7 +119,7 @@ class Cluster:
                 self._end(pod)
             pod = self.pods[unit] = Pod(view.uid, view.charm_boot, {})
             self.model.pod_started(unit)
-        if pod is None:
+        if pod is None or not self._is_there(unit, pod):
             return
         if view.phase == "terminating":
             self._terminate(pod)
@@ -129,6 +131,11 @@ class Cluster:
             if not box.up and box.up_at <= self.model.now:
                 box.up = True
                 self.model.container_ready(unit, container, str(boot))
+
+    def _is_there(self, unit: str, pod: Pod) -> bool:
+        """Tell whether the pod has not been replaced by what was reported of it."""
+        view = self.model.pods().get(unit)
+        return view is not None and view.uid == pod.uid
 
     def _end(self, pod: Pod) -> None:
         """Have a pod's workloads end as by a kill."""
@@ -144,10 +151,10 @@ class Cluster:
 
     def _look_for_volumes(self) -> None:
         """Forget the volumes that are gone for good."""
-        kept = self.model.volumes()
+        kept, units = self.model.volumes(), set(self.model.units(self.app))
         for name in [one for one in self.disks if one not in kept]:
-            self.disks.pop(name)
-            self.ledger.lost(name)
+            disk = self.disks.pop(name)
+            self.ledger.lost(name, removed=disk.unit not in units)
 
     def _boot(self, unit: str, pod: Pod, view: PodView, container: str, boot: int) -> Box:
         """Make a container; its Pebble answers at once or some seconds later, by chance."""
@@ -156,8 +163,8 @@ class Cluster:
         if container in pod.workloads:
             pod.workloads[container].end("killed")
         names = [view.volumes[storage] for storage in view.mounts[container].values()]
-        name = names[0] if names else f"{unit} {container} {boot}"
-        disk = self.disks.setdefault(name, Disk(name, self.ledger)) if names else Disk(name)
+        name = names[0] if names else ""
+        disk = self.disks.setdefault(name, Disk(name, unit, self.ledger)) if names else Disk()
         pod.workloads[container] = Workload(unit.replace("/", "-"), box, disk)
         return box
 
@@ -170,7 +177,8 @@ class Cluster:
 
     def _reaches(self, one: str, other: str) -> bool:
         pair = {one, other}
-        return not (pair & self.cut or pair & self.secluded or frozenset(pair) in self.apart)
+        shut = self.frozen | self.cut | self.secluded
+        return not (pair & shut or frozenset(pair) in self.apart)
 
     def addresses(self, node: str) -> int:
         """Count the other pods that the headless name gives."""
@@ -178,7 +186,7 @@ class Cluster:
 
     def kubernetes(self, node: str) -> bool:
         """Tell whether a pod reaches the Kubernetes API."""
-        return self._unit(node) not in self.cut | self.no_kubernetes
+        return self._unit(node) not in self.cut | self.no_kubernetes | self.frozen
 
     def delivered(self) -> bool:
         """Whether a question to a peer gets its answer this time."""
@@ -188,10 +196,18 @@ class Cluster:
         app, _, number = node.rpartition("-")
         return f"{app}/{number}"
 
+    def unit_of(self, workload: Workload) -> str:
+        """Give the unit that a workload is of."""
+        return self._unit(workload.node)
+
     def workload(self, unit: str | int) -> Workload:
         """Give a unit's workload (the first container's)."""
         name = unit if isinstance(unit, str) else f"{self.app}/{unit}"
         return next(iter(self.pods[name].workloads.values()))
+
+    def workload_of(self, unit: str) -> Workload | None:
+        """Give a unit's workload, if it has one yet."""
+        return next(iter(self.pods[unit].workloads.values()), None)
 
     def workloads(self) -> list[Workload]:
         """Give all workloads."""
@@ -259,10 +275,7 @@ class Cluster:
     def can_repeat(self, unit: str, spec: HookSpec) -> bool:
         """Whether what the hook is about is still there."""
         secrets = {view.uri for view in self.model.secrets()}
-        peers = self.model.units(self.app)
-        return (spec.secret is None or spec.secret in secrets) and (
-            spec.remote_unit is None or spec.remote_unit in peers
-        )
+        return (spec.secret is None or spec.secret in secrets) and self.model.concerns(unit, spec)
 
     def step(self) -> bool:
         """Run one due hook, or let one tick pass; tells whether a hook ran."""
@@ -279,11 +292,13 @@ class Cluster:
         self.model.advance(seconds)
         self.sync()
         for unit, pod in list(self.pods.items()):
+            if unit in self.frozen:
+                continue
             for container, workload in pod.workloads.items():
                 workload.gate = self.supervisor_gate
                 keys = workload.tick(self, self.model.now)
-                if self.pods.get(unit) is not pod:
-                    continue
+                if not self._is_there(unit, pod):
+                    break
                 for key in keys:
                     self.model.notice(unit, container, key)
                 self.model.readiness(unit, workload.ready, container)

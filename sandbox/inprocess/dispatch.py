@@ -147,10 +147,20 @@ class _Hook(Ops):
 
 
 class Charm:
-    """A charm class with its metadata, to be run any number of times."""
+    """A charm class with its metadata, to be run any number of times.
 
-    def __init__(self, charm_class: type[ops.CharmBase], metadata: Mapping[str, Any]) -> None:
+    `differs` makes another revision of the same code: names of what has another value in it.
+    """
+
+    def __init__(
+        self,
+        charm_class: type[ops.CharmBase],
+        metadata: Mapping[str, Any],
+        *,
+        differs: Mapping[str, object] | None = None,
+    ) -> None:
         self._class = charm_class
+        self._differs = dict(differs or {})
         self.metadata = metadata
         self._folder = tempfile.TemporaryDirectory(prefix="charm-")
         self.root = Path(self._folder.name)
@@ -188,7 +198,7 @@ class Charm:
         }
         state = State(deferred=list(kept.deferred), stored_states=kept.stored)
         tools = mock.patch.object(hook_commands, "subprocess", _Tools(hook, effects))
-        with _environment(environment), tools, _quiet_root():
+        with _environment(environment), tools, _quiet_root(), self._revision():
             juju_context = ops.JujuContext.from_environ(environment)
             try:
                 self._run(state, _Backend(boxes, effects, juju_context), juju_context, kept)
@@ -198,6 +208,13 @@ class Charm:
             except Killed:
                 effects.ok = False
                 effects.error = KILLED
+
+    @contextlib.contextmanager
+    def _revision(self) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for name, value in self._differs.items():
+                stack.enter_context(mock.patch(name, value))
+            yield
 
     def _run(
         self, state: State, backend: _Backend, juju_context: ops.JujuContext, kept: CharmState

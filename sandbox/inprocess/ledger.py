@@ -7,12 +7,11 @@ gone (the last copying interval, when it had not yet been copied). Anything else
 """
 
 import functools
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Loss = Literal["unwritten", "not copied yet", "all volumes", "aside", "unexplained"]
+Loss = Literal["unwritten", "not copied yet", "scale-down", "all volumes", "aside", "unexplained"]
 """`aside`: a unit keeps it beside client.keys, from where it is to be put back."""
 
 
@@ -38,6 +37,8 @@ class Ledger:
         self.entries: dict[str, Entry] = {}
         self.gone: set[str] = set()
         """Names of volumes that are lost for good."""
+        self.removed: set[str] = set()
+        """Those of them that went with a unit that was removed."""
 
     def acknowledged(self, line: str, at: float, where: str, *, removal: bool = False) -> None:
         """Enter what authd answered."""
@@ -59,9 +60,11 @@ class Ledger:
                 entry.volumes.add(volume)
                 entry.written = at if entry.written is None else entry.written
 
-    def lost(self, volume: str) -> None:
-        """Note that a volume is gone for good."""
+    def lost(self, volume: str, *, removed: bool = False) -> None:
+        """Note that a volume is gone for good, by a fault or since its unit was removed."""
         self.gone.add(volume)
+        if removed:
+            self.removed.add(volume)
 
     def missing(self, text: str) -> list[Entry]:
         """Give the entries that a client.keys does not honour."""
@@ -80,13 +83,11 @@ class Ledger:
     def _why(self, entry: Entry, aside: frozenset[str]) -> Loss:
         if not entry.volumes:
             return "unwritten" if entry.dropped else "unexplained"
+        if entry.volumes <= self.gone and entry.volumes & self.removed:
+            return "scale-down"
         if entry.volumes <= self.gone:
             return "not copied yet" if len(entry.volumes) == 1 else "all volumes"
-        return "aside" if entry.line in aside else "unexplained"
-
-    def count(self, losses: Mapping[str, Loss]) -> Counter[str]:
-        """Count losses by cause."""
-        return Counter(losses.values())
+        return "aside" if {entry.line, removed(entry.line)} & aside else "unexplained"
 
     def forgive(self, losses: Mapping[str, Loss]) -> None:
         """Close the entries that are lost, so that they are counted once."""

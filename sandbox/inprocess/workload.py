@@ -46,6 +46,7 @@ class Disk:
     """What a volume keeps."""
 
     name: str = ""
+    unit: str = ""
     ledger: Ledger = field(default_factory=Ledger)
     memory: machine.Memory = field(default_factory=machine.Memory)
     keys: str = ""
@@ -434,6 +435,10 @@ class Workload:
         key = hashlib.sha256(f"{name} {number}".encode()).hexdigest()
         self._acknowledge(f"{number:03d} {name} any {key}", now)
         return number
+
+    def lines(self) -> list[str]:
+        """Give the lines of agents in use."""
+        return [one.text for one in keys.parse(self.disk.keys) if not one.removed]
 
     def enrol_through(self, network: Network, name: str, now: float) -> int | None:
         """Enrol an agent that asks this unit: a worker passes it on to its master."""

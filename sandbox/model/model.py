@@ -489,12 +489,32 @@ class Model:
         """Give what of the secrets' contents nobody must see outside of them."""
         return frozenset().union(*map(secret_store.hidden, self.world.secrets.values()))
 
+    def contents(self, label: str) -> list[dict[str, str]]:
+        """Give the contents of a labelled secret that Juju still has, the oldest first."""
+        for secret in self.world.secrets.values():
+            if secret.label == label:
+                return [dict(secret.revisions[one].content) for one in sorted(secret.revisions)]
+        return []
+
     def peer_data(self, app: str) -> dict[str, str]:
         """Give the application's side of its first peer relation, which outlives all units."""
         for relation in self.world.relations_of(app):
             if relation.is_peer:
                 return dict(relation.apps[app].data)
         raise CommandError(f"{app} has no peer relation")
+
+    def concerns(self, unit: str, spec: HookSpec) -> bool:
+        """Whether the relation and the remote unit of a hook are there for a unit."""
+        if spec.relation is None:
+            return True
+        relation = self.world.relations.get(spec.relation)
+        known = relation is not None and self.world.unit(unit).relations.get(relation.id)
+        there = spec.remote_unit is None or spec.remote_unit in self.world.units
+        return bool(known) and known.created and not known.broken and there
+
+    def scaled_to(self, app: str) -> int:
+        """Give the number of units that was asked for."""
+        return self.world.app(app).scale
 
     def units(self, app: str) -> list[str]:
         """Give an application's units by number."""

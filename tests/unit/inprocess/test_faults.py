@@ -1,64 +1,126 @@
-"""Random schedules of faults: I3, I4, I6, I8, I9.
+"""Random schedules of commands and faults: I1–I4, I6–I9.
 
-`WAZUH_STORM_EVENTS` makes each schedule longer, `WAZUH_STORM_SEED` runs one seed alone.
+`WAZUH_STORM_EVENTS` makes each schedule longer, `WAZUH_STORM_SEED` runs one seed alone;
+`python -m sandbox.inprocess.hunt` is for long ones.
 """
 
 import os
 import sys
-from dataclasses import replace
 
 import pytest
 
 from sandbox.inprocess import Cluster
-from sandbox.inprocess.faults import BrokenError, Storm
-from sandbox.inprocess.taken import Taken
+from sandbox.inprocess.faults import Storm
+from sandbox.inprocess.hunt import revisions
+from sandbox.inprocess.invariants import BrokenError, Watch
 
 EVENTS = int(os.environ.get("WAZUH_STORM_EVENTS", "300"))
-SEEDS = [int(os.environ["WAZUH_STORM_SEED"])] if "WAZUH_STORM_SEED" in os.environ else range(2)
+SEEDS = [int(os.environ["WAZUH_STORM_SEED"])] if "WAZUH_STORM_SEED" in os.environ else range(4)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_given_random_faults_when_they_stop_then_the_invariants_held_and_it_converges(
     charm, mode, seed
 ):
-    sys.stdout.write(f"storm seed {seed}, mode {mode}, {EVENTS} events\n")
-    cluster = Cluster(charm, commit_mode=mode, seed=seed)
-    storm = Storm(cluster, seed)
+    sys.stdout.write(f"storm seed {seed}, mode {mode}, {EVENTS} events (Juju is emulated)\n")
+    storm = Storm(Cluster(charm, commit_mode=mode, seed=seed), seed, revisions())
     storm.run(EVENTS)
-    assert storm.log
-    assert storm.accepted
+    assert storm.kinds
+    assert storm.watch.accepted
 
 
 def test_given_the_same_seed_when_run_again_then_the_same_happens(charm):
     logs = []
     for _ in range(2):
         cluster = Cluster(charm, seed=11)
-        storm = Storm(cluster, 11)
+        storm = Storm(cluster, 11, revisions())
         storm.run(120)
         logs.append((storm.log, [(one.unit, one.hook, one.at) for one in cluster.history]))
     assert logs[0] == logs[1]
 
 
-def test_given_two_masters_of_an_epoch_when_checked_then_it_is_found_and_names_the_seed(charm):
+@pytest.fixture
+def up(charm):
+    """Give a cluster that is whole, with its watch."""
     cluster = Cluster(charm, seed=1)
     assert cluster.settle()
-    storm = Storm(cluster, 77)
-    storm.check()
-    storm.accepted[1] = "another"
-    with pytest.raises(BrokenError, match="I3 broken, seed 77"):
-        storm.check()
+    return cluster, Watch(cluster)
 
 
-def test_given_another_key_on_a_node_when_checked_then_it_is_found(charm):
-    cluster = Cluster(charm, seed=1)
-    assert cluster.settle()
-    storm = Storm(cluster, 78)
-    box = cluster.workload(2).box
-    path = "/etc/wazuh-server/files/etc/ossec.conf"
-    box.write(path, (box.read(path) or "").replace("<key>", "<key>0"))
-    workload = cluster.workload(2)
-    key = workload._key()
-    assert key != workload.key
-    workload.taken = Taken(replace(workload.taken.secrets, key=key))
+def test_given_two_masters_of_an_epoch_when_watched_then_it_is_found(up):
+    _, watch = up
+    watch.watch()
+    watch.accepted[1] = "another"
+    with pytest.raises(BrokenError, match="I3 broken"):
+        watch.watch()
+
+
+def test_given_a_storm_when_something_is_broken_then_its_seed_is_named(charm):
+    storm = Storm(Cluster(charm, seed=1), 77)
+    storm.watch.accepted[1] = "another"
+    with pytest.raises(BrokenError, match="seed 77: I3 broken"):
+        storm.run(300)
+
+
+def test_given_another_key_on_a_node_when_it_ends_then_it_is_found(up):
+    cluster, watch = up
+    taken = cluster.workload(2).taken
+    cluster.workload(2).taken = type(taken)(type(taken.secrets)(taken.secrets.parts, "another"))
     with pytest.raises(BrokenError, match="I4 broken"):
-        storm._same_key()
+        watch._same_key()
+
+
+def test_given_an_acknowledged_agent_when_the_file_lacks_it_then_it_is_found(up):
+    cluster, watch = up
+    assert cluster.enrol("agent", "wazuh-server/0") == 1
+    cluster.run(30)
+    watch._promised()
+    for workload in cluster.workloads():
+        workload.disk.store("", cluster.model.now)
+    with pytest.raises(BrokenError, match="I1 broken: lost 001 agent"):
+        watch._promised()
+
+
+def test_given_an_agent_that_was_removed_when_it_is_active_again_then_it_is_found(up):
+    cluster, watch = up
+    cluster.enrol("agent", "wazuh-server/0")
+    cluster.run(30)
+    before = cluster.workload(0).disk.keys
+    assert cluster.workload(0).remove(cluster.workload(0).lines()[0], cluster.model.now)
+    cluster.run(30)
+    watch._promised()
+    for workload in cluster.workloads():
+        workload.disk.store(before, cluster.model.now)
+    with pytest.raises(BrokenError, match="I1 broken"):
+        watch._promised()
+
+
+def test_given_a_kill_before_authd_writes_when_it_ends_then_it_is_counted(up):
+    cluster, watch = up
+    cluster.enrol("agent", "wazuh-server/0")
+    cluster.model.pod_deleted("wazuh-server/0", forced=True)
+    assert cluster.settle()
+    watch.end()
+    assert watch.losses == {"unwritten": 1}
+
+
+def test_given_unknown_or_default_passwords_when_watched_then_it_is_found(up):
+    cluster, watch = up
+    watch.watch()
+    cluster.workload(0).users = {"wazuh": "wazuh"}
+    watch.watch()
+    cluster.tick(20.0)
+    with pytest.raises(BrokenError, match="I2 broken"):
+        watch.watch()
+    cluster.workload(0).users = {}
+    with pytest.raises(BrokenError, match="default passwords"):
+        watch.watch()
+
+
+def test_given_a_hook_that_shows_a_secret_when_watched_then_it_is_found(up):
+    cluster, watch = up
+    effects = cluster.history[-1]
+    effects.secrets = frozenset({"the-secret"})
+    effects.shown("status-set", "active", "it is the-secret")
+    with pytest.raises(BrokenError, match=r"I7 broken: \['status-set'\]"):
+        watch.watch()

@@ -6,7 +6,7 @@ import ops
 import pytest
 
 from sandbox.inprocess import Charm, Cluster
-from sandbox.inprocess.faults import repeat_all
+from sandbox.inprocess.invariants import repeat_all
 from src.charm import WazuhOperatorCharm
 
 
