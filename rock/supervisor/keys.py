@@ -77,6 +77,7 @@ def summary(text: str) -> Keys:
         agents=sum(not line.removed for line in lines),
         highest=max((line.id for line in lines), default=0),
         digest=hashlib.sha256(text.encode()).hexdigest(),
+        removed=sum(line.removed and not line.gap for line in lines),
     )
 
 

@@ -62,11 +62,20 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """A summary of one client.keys: agents in use, highest id of any line, digest."""
+    """A summary of one client.keys: agents in use and removed, highest id of any line, digest.
+
+    A gap's line counts as neither.
+    """
 
     agents: int = 0
     highest: int = 0
     digest: str = ""
+    removed: int = 0
+
+    @property
+    def known(self) -> int:
+        """How many agents it knows of; none at all: nobody ever enrolled, or the file is lost."""
+        return self.agents + self.removed
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -678,7 +687,7 @@ def _closed(look: Look) -> frozenset[str]:
 
 def _robbed(state: State, look: Look) -> bool:
     """Tell whether a worker refuses to follow because the keys here are gone."""
-    if look.seen.keys.agents or look.seen.role != "master":
+    if look.seen.keys.known or look.seen.role != "master":
         return False
     return any(
         a.term == state.memory.term and a.phase == "refused" and a.keys.agents for a in look.heard
@@ -788,7 +797,7 @@ def _accept(state: State, answer: Answer | None) -> State:
     if answer is None or not answer.serves:
         return state
     goal = answer.keys.highest if state.goal is None else state.goal
-    if answer.keys.agents or not state.keys.agents:
+    if answer.keys.known or not state.keys.agents:
         return replace(state, accepted=answer.incarnation, goal=goal, adopted=None)
     return replace(state, goal=goal, adopted=None)
 
@@ -797,7 +806,7 @@ def _empty_master(state: State, look: Look, answer: Answer | None) -> bool:
     """Tell whether following would delete every key here (workers mirror their master)."""
     if answer is None or not answer.serves or answer.incarnation == state.accepted:
         return False
-    return look.seen.keys.agents > 0 and answer.keys.agents == 0
+    return look.seen.keys.agents > 0 and answer.keys.known == 0
 
 
 def _between_masters(state: State, look: Look, answer: Answer | None) -> bool:

@@ -224,3 +224,19 @@ def test_given_an_option_that_flaps_a_hundred_times_when_settled_then_the_last_v
     assert cluster.settle()
     assert all(status == "blocked" for status, _ in cluster.statuses().values())
     assert cluster.databag()["epoch"] == "1"
+
+
+def test_given_the_only_agent_removed_when_a_worker_returns_that_knows_it_then_the_master_serves(
+    whole,
+):
+    cluster = whole(order=(0, 1, 2))
+    assert cluster.enrol("agent", "wazuh-server/0") == 1
+    assert cluster.settle()
+    cluster.cut.add("wazuh-server/2")
+    cluster.model.container_restarted("wazuh-server/2", "wazuh-server")
+    assert cluster.workload(0).remove(cluster.workload(0).lines()[0], cluster.model.now)
+    cluster.run(30)
+    cluster.cut.clear()
+    assert cluster.settle()
+    assert cluster.masters() == ["wazuh-server-0"]
+    assert {one.state.keys.agents for one in cluster.workloads()} == {0}

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from sandbox.inprocess import faults, rotations
+from sandbox.inprocess import invariants, rotations
 
 
 @pytest.mark.parametrize("secret", [*rotations.SECRETS, "all"])
@@ -140,5 +140,5 @@ def test_given_a_rotation_that_ended_when_all_events_come_again_then_nothing_is_
     assert cluster.until(lambda: cluster.model.action(number).status == "completed", 30)
     assert watch.until_done()
     assert cluster.settle()
-    loud = [one.describe() for one in faults.repeat_all(cluster) if not one.quiet]
+    loud = [one.describe() for one in invariants.repeat_all(cluster) if not one.quiet]
     assert loud == []
