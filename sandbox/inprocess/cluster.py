@@ -71,6 +71,8 @@ class Cluster:
         """Looks at each effect of a charm before it happens; see `Effects.gate`."""
         self.supervisor_gate: Callable[[str], None] | None = None
         """The same for each effect of a supervisor."""
+        self.commit_gate: Callable[[Hook, int], int | None] | None = None
+        """Asked before a hook's commit of so many steps: before which of them its agent dies."""
         self.pods: dict[str, Pod] = {}
         self.ending: dict[str, tuple[Workload, float]] = {}
         """Workloads of removed units that still answer, and for how long at most."""
@@ -236,9 +238,12 @@ class Cluster:
         if effects.error == KILLED:
             self.model.kill(hook)
             return effects
-        after = None if crash is None else int(crash * len(self.model.commit_steps(hook)))
+        steps = len(self.model.commit_steps(hook))
+        after = None if crash is None else int(crash * steps)
+        if self.commit_gate is not None and effects.ok:
+            after = self.commit_gate(hook, steps)
         done = self.model.finish(hook, effects.ok and not fail, crash_after=after)
-        if effects.ok and not done and not fail and crash is None:
+        if effects.ok and not done and not fail and after is None:
             effects.ok = False
             effects.error = self.model.events()[-1].text
         return effects

@@ -63,6 +63,11 @@ class Watch:
         for effects in self.cluster.since(self._seen):
             self._hook(effects)
         self._seen = len(self.cluster.history)
+        for unit, pod in self.cluster.pods.items():
+            if pod.kept.deferred:
+                raise BrokenError(
+                    f"I9 broken: {unit} deferred an event, which goes with its pod (R11)"
+                )
         for workload in self.cluster.workloads():
             self._one_master(workload)
             self._credentials(workload)

@@ -1,0 +1,1 @@
+"""Known bugs, each of which the suite has to find: `python -m tests.mutations`."""

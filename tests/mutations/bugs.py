@@ -1,0 +1,153 @@
+"""The bugs: what to change, in which file, and the smallest tests that must then fail."""
+
+from dataclasses import dataclass
+
+CHARM, CLUSTER, DIGESTS, FILES = "src/charm.py", "src/cluster.py", "src/digests.py", "src/files.py"
+PICTURE, KEYS, MACHINE = "src/picture.py", "rock/supervisor/keys.py", "rock/supervisor/machine.py"
+INPROCESS, SUPERVISOR = "tests/unit/inprocess", "tests/unit/supervisor"
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """One change of one place. `tests` are pytest's arguments."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    def plant(self, source: str) -> str:
+        """Return the source with the bug. Raises ValueError where the place is not there once."""
+        if source.count(self.old) != 1:
+            raise ValueError(f"{self.name}: its place in {self.file} is not there, or not once")
+        return source.replace(self.old, self.new)
+
+
+BUGS = (
+    Bug(
+        "a secret's id in the databag",
+        CHARM,
+        "relation.data[self.app].update(state.dump_peers(told, digest))",
+        "relation.data[self.app].update(state.dump_peers(told, digest) | "
+        '{"key-id": str(self.model.get_secret(label="cluster-key").id)})',
+        ("tests/unit/charm/test_peer_data.py",),
+    ),
+    Bug(
+        "unit 0 is master",
+        CLUSTER,
+        "first = Decision(FIRST_EPOCH, outlook.leader, decided_by",
+        'first = Decision(FIRST_EPOCH, outlook.leader.split("/")[0] + "/0", decided_by',
+        (f"{INPROCESS}/test_deployment.py", "-k", "any_starting_order"),
+    ),
+    Bug(
+        "acting on what is not committed yet",
+        CLUSTER,
+        "        return published\n    return committed",
+        "        return published\n    return published or committed",
+        (f"{INPROCESS}/test_moves.py", "-k", "only_a_later_hook"),
+    ),
+    Bug(
+        "the API's passwords changed before the secret is",
+        "src/secrets.py",
+        "    return Kept(acted_on, told)",
+        "    return Kept({k: v | {n.removeprefix('next-'): x for n, x in v.items() "
+        "if n.startswith('next-')} for k, v in told.items()}, told)",
+        (f"{INPROCESS}/test_rotations.py",),
+    ),
+    Bug(
+        "a deferred event",
+        CHARM,
+        "ConfigChangedEvent) -> None:\n        self._reconcile(event)",
+        "ConfigChangedEvent) -> None:\n        event.defer()\n        self._reconcile(event)",
+        (f"{INPROCESS}/test_faults.py", "-k", "random_faults and 4"),
+    ),
+    Bug(
+        "an alive check",
+        FILES,
+        '    "level": "ready",',
+        '    "level": "alive",',
+        ("tests/unit/charm/test_layers.py",),
+    ),
+    Bug(
+        "a digest of what is not sorted",
+        DIGESTS,
+        "    text = json.dumps(value, sort_keys=True",
+        "    import random\n\n"
+        "    if isinstance(value, dict):\n"
+        "        value = dict(random.sample(list(value.items()), len(value)))\n"
+        "    text = json.dumps(value",
+        (f"{INPROCESS}/test_twice.py", "-k", "run_twice_at_once"),
+    ),
+    Bug(
+        "the role from leadership",
+        PICTURE,
+        "            decision=decision,\n",
+        "            decision=dataclasses.replace(decision, master=self.juju.unit)\n"
+        "            if self.juju.leader\n            else decision,\n",
+        (f"{INPROCESS}/test_handover.py", "-k", "leader_leaves_it"),
+    ),
+    Bug(
+        "an empty master is followed",
+        MACHINE,
+        "    return look.seen.keys.agents > 0 and answer.keys.known == 0",
+        "    return False",
+        (f"{SUPERVISOR}/test_machine.py",),
+    ),
+    Bug(
+        "demotion after promotion: nobody is waited for",
+        MACHINE,
+        "    if ordered:\n        return True\n    if state.peers is None:",
+        "    if look.durable:\n        return True\n    if state.peers is None:",
+        (f"{SUPERVISOR}/test_machine_invariants.py", f"{SUPERVISOR}/test_machine.py"),
+    ),
+    Bug(
+        "no fence",
+        MACHINE,
+        "    return state.contact is None or look.now - state.contact > look.times.fence",
+        "    return False",
+        (f"{INPROCESS}/test_moves.py", "-k", "fences_itself"),
+    ),
+    Bug(
+        "no gap for ids that nobody heard of",
+        MACHINE,
+        "    reserve = highest + GAP if missed else None",
+        "    reserve = None",
+        (f"{SUPERVISOR}/test_machine.py", f"{SUPERVISOR}/test_machine_invariants.py"),
+    ),
+    Bug(
+        "enrolment stopped before it has written",
+        MACHINE,
+        "    without = FRONT if quiet or late else FRONT - {ENROLMENT}",
+        "    without = FRONT",
+        (f"{SUPERVISOR}/test_machine.py",),
+    ),
+    Bug(
+        "a removed agent comes back with an older copy",
+        KEYS,
+        "    gone = [line for line in lines if line.removed and not line.gap]",
+        "    gone: list[Line] = []",
+        (f"{SUPERVISOR}/test_keys.py",),
+    ),
+    Bug(
+        "removed agents make a master look empty",
+        MACHINE,
+        "    if look.seen.keys.known or look.seen.role",
+        "    if look.seen.keys.agents or look.seen.role",
+        (f"{INPROCESS}/test_moves.py", "-k", "only_agent_removed"),
+    ),
+    Bug(
+        "a secret in the log",
+        CHARM,
+        'logger.info("epoch %s: %s is to be master", decision.epoch, decision.master)',
+        'logger.info("made %s", self.model.get_secret(label="cluster-key").get_content())',
+        (f"{INPROCESS}/test_faults.py", "-k", "random_faults and 4"),
+    ),
+)
+QUICK = (
+    "an alive check",
+    "unit 0 is master",
+    "an empty master is followed",
+    "a secret in the log",
+)
+"""Those that CI plants at every change."""
