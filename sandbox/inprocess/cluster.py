@@ -278,7 +278,9 @@ class Cluster:
         return self._dispatch(self.model.begin_again(unit, spec))
 
     def can_repeat(self, unit: str, spec: HookSpec) -> bool:
-        """Whether what the hook is about is still there."""
+        """Whether what the hook is about is still there; a lost lease is told to nobody (R15)."""
+        if spec.kind == "leader-elected" and self.model.leader(self.app) != unit:
+            return False
         secrets = {view.uri for view in self.model.secrets()}
         return (spec.secret is None or spec.secret in secrets) and self.model.concerns(unit, spec)
 
