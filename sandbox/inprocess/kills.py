@@ -180,8 +180,8 @@ def play(charm: Charm, scenario: Scenario, mode: CommitMode, points: Points) -> 
         cluster.run(2)
     points.arm(cluster)
     scenario.act(cluster)
-    if scenario.new or points.kind == "node":
-        cluster.run(GONE_SECONDS)
+    cluster.settle(GONE_SECONDS + 100)
+    cluster.gate = cluster.supervisor_gate = cluster.commit_gate = None
     for unit in points.lost:
         if unit in cluster.model.units(cluster.app) and unit not in cluster.model.pods():
             cluster.model.node_back(unit)
