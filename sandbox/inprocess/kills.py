@@ -81,10 +81,10 @@ def _scale(units: int) -> Callable[[Cluster], None]:
 
 
 def _rotate(secret: str) -> Callable[[Cluster], None]:
-    return lambda cluster: (
-        cluster.model.run_action(f"{cluster.app}/leader", "rotate-secret", {"secret": secret})
-        and None
-    )
+    def act(cluster: Cluster) -> None:
+        rotations.rotate(cluster, secret)
+
+    return act
 
 
 def _configure(cluster: Cluster) -> None:
