@@ -12,6 +12,8 @@ import ops
 
 from src import (
     cluster,
+    enrolment,
+    exposure,
     files,
     network,
     relations,
@@ -96,6 +98,7 @@ class WazuhOperatorCharm(ops.CharmBase):
         framework.observe(self.on.promote_action, self._on_promote)
         framework.observe(self.on.rotate_secret_action, self._on_rotate_secret)
         framework.observe(self.on.sync_configuration_action, self._on_sync_configuration)
+        framework.observe(self.on.enrolment_command_action, self._on_enrolment_command)
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_status)
 
@@ -272,6 +275,19 @@ class WazuhOperatorCharm(ops.CharmBase):
         self._reconcile(event)
         event.set_results({"result": "asked for; the status shows the commit when it is in place"})
 
+    def _on_enrolment_command(self, event: ops.ActionEvent) -> None:
+        """Tell how a host enrols; the password itself stays in its secret."""
+        if not self.unit.is_leader():
+            event.fail(f"only the leader can do this: juju run {self.app.name}/leader …")
+            return
+        try:
+            secret_id = secrets.find(self.model, secrets.ENROLMENT)
+        except secrets.UnavailableError as label:
+            event.fail(f"not possible yet: the secret {label} cannot be read")
+            return
+        names, address = self._picture.juju.names, self._picture.address
+        event.set_results(enrolment.tell(address or names.service, secret_id))
+
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
         """Say what holds; the only place that sets a status."""
         for found in self._statuses:
@@ -327,7 +343,7 @@ class WazuhOperatorCharm(ops.CharmBase):
         juju, now = self._picture.juju, self._picture.now
         contents = {**found, **secrets.read_all(self.model, secrets.LEADERS_LABELS)}
         related = self._picture.relations or relations.load(self.model)
-        heard = network.read(related, juju.names, contents, now)
+        heard = network.read(related, juju.names, contents, now, self._expose(contents))
         whole = not secrets.first_missing(contents)
         option = state.ENROLMENT_OPTION if juju.password_option else None
         self._rotation = rotation.answer(self._asked, contents, set_by_option=option)
@@ -346,6 +362,31 @@ class WazuhOperatorCharm(ops.CharmBase):
         self._picture = self._picture.knowing(related.with_ours(changes), heard)
         return kept
 
+    def _expose(self, contents: secrets.Contents) -> network.Service:
+        """Make the Service what the options say, or say why it is not; nothing stops for it."""
+        picture, key = self._picture, contents.get(secrets.CLUSTER_KEY)
+        present = network.Service(picture.juju.peers.service, picture.workload.applied.balancer)
+        if key is None:
+            return present
+        try:
+            wanted = exposure.parse(picture.juju.exposure)
+        except exposure.BadOptionError as reason:
+            note = relations.Note(reason.option, reason.reason, bad=True)
+            return dataclasses.replace(present, notes=(note,))
+        if not picture.asks(secrets.digest_key(key), wanted):
+            return present
+        from src import kubernetes
+
+        try:
+            address = kubernetes.expose(picture.juju.names, wanted)
+        except kubernetes.RefusedError as reason:
+            note = relations.Note(exposure.TYPE, str(reason), bad=True)
+            return dataclasses.replace(present, notes=(note,))
+        mark = picture.service_mark(secrets.digest_key(key), wanted)
+        waits = wanted.type == exposure.LOAD_BALANCER and not address
+        note = relations.Note(exposure.TYPE, "waiting for the load balancer's address")
+        return network.Service(mark, address, (note,) if waits else ())
+
     def _follow_policy(self, found: secrets.Contents) -> str:
         """Set the option's rotation policy; returns the one that all secrets have, if known."""
         wanted, known = self._picture.policy(), self._picture.workload.applied.policy
@@ -354,6 +395,11 @@ class WazuhOperatorCharm(ops.CharmBase):
         if not set(rotation.PARTS) & set(found):
             return wanted
         return wanted if secrets.follow_policy(self.model, wanted) else ""
+
+    def _service(self) -> str | None:
+        """Return what is to be remembered of the Service; None when that stays as it is."""
+        known, heard = self._picture.juju.peers.service, self._picture.network
+        return heard.service.mark if heard and heard.service.mark != known else None
 
     def _publish(self, digest: str) -> cluster.Decision | None:
         """Tell all units who is master and which secrets hold, as leader and only on change."""
@@ -366,7 +412,7 @@ class WazuhOperatorCharm(ops.CharmBase):
         if told is None:
             return None
         # ops writes in one call what differs, and nothing when nothing does.
-        relation.data[self.app].update(state.dump_peers(told, digest))
+        relation.data[self.app].update(state.dump_peers(told, digest, self._service()))
         if decision:
             logger.info("epoch %s: %s is to be master", decision.epoch, decision.master)
         return decision

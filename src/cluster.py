@@ -79,6 +79,11 @@ class Names:
         """The headless Service: an address for each pod, ready or not."""
         return f"{self.application}-endpoints.{self.model}.svc.cluster.local"
 
+    @property
+    def service(self) -> str:
+        """The application's Service: one address for all units that are ready."""
+        return f"{self.application}.{self.model}.svc.cluster.local"
+
     def address(self, unit: str) -> str:
         """Return the name of a unit's pod, whatever its address is now."""
         return f"{node_name(unit)}.{self.endpoints}"

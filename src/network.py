@@ -25,6 +25,20 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """What became of the application's Service."""
+
+    mark: str = ""
+    """A keyed digest of what it is; empty for what Juju makes it."""
+    address: str = ""
+    """The address that a load balancer gave it."""
+    notes: tuple[Note, ...] = ()
+
+
+NO_SERVICE = Service()
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """What the relations give, and what is to be said of them."""
 
@@ -35,6 +49,8 @@ class Network:
     given: Mapping[str, secrets.Content] = field(default_factory=dict, repr=False)
     """New contents of secrets, by label."""
     notes: tuple[Note, ...] = ()
+    service: Service = NO_SERVICE
+    """What became of the application's Service."""
 
 
 def read(
@@ -42,12 +58,14 @@ def read(
     names: cluster.Names,
     contents: secrets.Contents,
     now: datetime.datetime,
+    service: Service = NO_SERVICE,
 ) -> Network:
     """Find out what the relations give; what is no good is noted and changes nothing."""
-    address, notes = _address(relations.first(INGRESS))
-    hosts = (*names.hosts(), *([address] if address else []))
+    host, notes = _address(relations.first(INGRESS))
+    hosts = (*names.hosts(), *dict.fromkeys(filter(None, (host, service.address))))
     given, more = _certificate(relations.first(CERTIFICATES), names, hosts, contents, now)
-    return Network(address, hosts, given, (*notes, *more))
+    address = host or service.address
+    return Network(address, hosts, given, (*notes, *more, *service.notes), service)
 
 
 def wanted(

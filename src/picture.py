@@ -5,7 +5,7 @@ import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from src import cluster, digests, files, origin, rotation, secrets, state, wazuh
+from src import cluster, digests, exposure, files, origin, rotation, secrets, state, wazuh
 from src.cluster import Role
 from src.network import Network
 from src.relations import Note, Relations
@@ -199,6 +199,7 @@ class Picture:
             authorities=authorities,
             related=self.relations.digest(vault.digest_key) if self.relations else "",
             address=self.network.address if self.network else "",
+            balancer=self.network.service.address if self.network else "",
             notes=self._noted(),
             awaits=_awaited(before),
             policy=policy,
@@ -208,6 +209,26 @@ class Picture:
             fetch = files.Fetch(reading.source, self.juju.origin)
         start = fetch is not None and self.fetch_due(spec)
         return wazuh.Change(files.render(spec, vault, fetch), memory, start)
+
+    def exposes(self, key: str) -> bool:
+        """Tell whether the leader has something to do or to say about the Service."""
+        applied = self.workload.applied
+        said = [list(note) for note in applied.notes if note[0] in exposure.OPTIONS]
+        try:
+            wanted = exposure.parse(self.juju.exposure)
+        except exposure.BadOptionError as reason:
+            return said != [[reason.option, reason.reason, True]]
+        return bool(said) or self.asks(key, wanted)
+
+    def asks(self, key: str, wanted: exposure.Exposure) -> bool:
+        """Tell whether Kubernetes is to be asked: for another Service, or for its address."""
+        if self.service_mark(key, wanted) != self.juju.peers.service:
+            return True
+        return wanted.type == exposure.LOAD_BALANCER and not self.workload.applied.balancer
+
+    def service_mark(self, key: str, wanted: exposure.Exposure) -> str:
+        """Return a keyed digest of a Service other than Juju's own."""
+        return digests.keyed(key, wanted.dump()) if wanted.dump() else ""
 
     def _noted(self) -> list[list[str | bool]]:
         found = self.network.notes if self.network else ()
@@ -251,6 +272,7 @@ class Picture:
             self.next_decision() is not None
             or (self.relations is not None and self.relations.digest(key) != applied.related)
             or self.now.isoformat() >= applied.renew_after
+            or ((self.try_again or self.relations is not None) and self.exposes(key))
             or (wanted is not None and digests.keyed(key, wanted) != applied.password)
             or self._ends_rotation()
             or self.policy() not in (None, applied.policy)

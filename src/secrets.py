@@ -238,6 +238,14 @@ def store(app: ops.Application, model: ops.Model, label: str, content: Content) 
     return _short(secret.get_info().id)
 
 
+def find(model: ops.Model, label: str) -> str:
+    """Return the id of the application's secret; the leader alone. Raises UnavailableError."""
+    try:
+        return _short(model.get_secret(label=label).get_info().id)
+    except ops.ModelError:
+        raise UnavailableError(label) from None
+
+
 def _short(secret_id: str) -> str:
     """Return the id as people give it to `juju show-secret`, without the model's."""
     return "secret:" + secret_id.removeprefix("secret:").rpartition("/")[2]

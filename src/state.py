@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 
 import ops
 
-from src import cluster, rotation, secrets
+from src import cluster, exposure, rotation, secrets
 from src.deploy_key import DeployKey, parse_key
 from src.origin import KNOWN_HOSTS, REPOSITORY, SSH_KEY, Origin, proxies
 
 PEERS = "wazuh-peers"
 SECRETS_DIGEST = "secrets"
+SERVICE = "service"
 ENROLMENT_OPTION = "agent-password"
 ROTATION_OPTION = "secret-rotation"
 AUTHORITIES = "logs-ca-cert"
@@ -23,6 +24,8 @@ class Peers:
     related: bool = False
     decision: cluster.Decision | None = None
     secrets_digest: str = ""
+    service: str = ""
+    """What the leader last made of the Service; empty for what Juju makes it."""
     problem: str | None = None
 
 
@@ -43,6 +46,8 @@ class State:
     """The text of the option `secret-rotation`, which may be none that Juju knows."""
     authorities: str
     """The text of the option `logs-ca-cert`; empty when it is not set."""
+    exposure: Mapping[str, str]
+    """The texts of the options about the Service, those that are set."""
     digest_key: str | None = field(repr=False)
     """The key of keyed digests; None until the leader has made it."""
 
@@ -78,6 +83,9 @@ def load(model: ops.Model) -> State:
         agent_password=secrets.read_agent_password(model, password_option),
         rotation=str(model.config.get(ROTATION_OPTION, rotation.NEVER)).strip(),
         authorities=str(model.config.get(AUTHORITIES, "")).strip(),
+        exposure={
+            name: str(model.config[name]) for name in exposure.OPTIONS if model.config.get(name)
+        },
         digest_key=_digest_key(model, peers),
     )
 
@@ -111,16 +119,20 @@ def _load_peers(model: ops.Model) -> Peers:
 
 def parse_peers(databag: Mapping[str, str]) -> Peers:
     """Read the application's side of the peer relation; what cannot be read is a problem."""
-    digest = databag.get(SECRETS_DIGEST, "")
+    digest, service = databag.get(SECRETS_DIGEST, ""), databag.get(SERVICE, "")
     try:
-        return Peers(related=True, decision=cluster.parse(databag), secrets_digest=digest)
+        decision = cluster.parse(databag)
+        return Peers(True, decision, secrets_digest=digest, service=service)
     except cluster.UnreadableError as error:
         return Peers(related=True, problem=str(error))
 
 
-def dump_peers(decision: cluster.Decision, secrets_digest: str) -> dict[str, str]:
-    """Write the application's side of the peer relation."""
-    return decision.dump() | {SECRETS_DIGEST: secrets_digest}
+def dump_peers(
+    decision: cluster.Decision, secrets_digest: str, service: str | None = None
+) -> dict[str, str]:
+    """Write the application's side of the peer relation; None leaves the Service's mark."""
+    marked = {} if service is None else {SERVICE: service}
+    return decision.dump() | {SECRETS_DIGEST: secrets_digest} | marked
 
 
 def _digest_key(model: ops.Model, peers: Peers) -> str | None:

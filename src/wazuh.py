@@ -80,6 +80,8 @@ class Applied:
     """A keyed digest of the relations' data, when this unit last read them as leader."""
     address: str = ""
     """Where the application is reached from outside, as the relations told the leader."""
+    balancer: str = ""
+    """The address that a load balancer gave the Service."""
     notes: Sequence[Sequence[str | bool]] = ()
     """What there is to say of the relations: subject, sentence, whether somebody has to act."""
     leaving: bool = False
@@ -276,6 +278,7 @@ _TYPES: dict[str, type | types.UnionType] = {
     "authorities": str,
     "related": str,
     "address": str,
+    "balancer": str,
     "notes": list,
     "leaving": bool,
     "awaits": dict,

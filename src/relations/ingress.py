@@ -45,7 +45,7 @@ def wanted(names: cluster.Names) -> dict[str, str]:
     Traefik checks no TCP server and would go on sending clients to a unit that is gone.
     """
     points = {_entry_point(names, purpose): port for purpose, port in PORTS.items()}
-    service = f"{names.application}.{names.model}.svc.cluster.local"
+    service = names.service
     routers = {
         name: {"entryPoints": [name], "rule": "HostSNI(`*`)", "service": name} for name in points
     }

@@ -17,17 +17,21 @@ ALLOWED = {
     "certificates": set(),
     "rotation": set(),
     "secrets": {"certificates", "digests", "rotation"},
+    "exposure": set(),
+    "enrolment": set(),
+    "kubernetes": {"cluster", "exposure"},
     "relations": {"digests"},
     "relations.ingress": {"cluster", "digests", "relations"},
     "relations.certificates": {"certificates", "relations"},
     "network": {"certificates", "cluster", "digests", "relations", "relations.ingress", "secrets"},
     "files": {"cluster", "digests", "origin", "repository", "secrets"},
-    "state": {"cluster", "deploy_key", "origin", "rotation", "secrets"},
+    "state": {"exposure", "cluster", "deploy_key", "origin", "rotation", "secrets"},
     "wazuh": {"files", "origin"},
     "senders": {"certificates", "secrets"},
     "picture": {
         "certificates",
         "cluster",
+        "exposure",
         "digests",
         "files",
         "network",
@@ -40,6 +44,9 @@ ALLOWED = {
     },
     "status": {"cluster", "origin", "picture", "relations", "rotation", "state", "wazuh"},
     "charm": {
+        "enrolment",
+        "exposure",
+        "kubernetes",
         "cluster",
         "files",
         "network",
@@ -114,7 +121,15 @@ def test_given_the_charm_when_imported_then_costly_libraries_are_not():
     ).stdout.split()
 
     assert "ops" in loaded
-    assert not {"pydantic", "jinja2", "cryptography", "requests", "tenacity"} & set(loaded)
+    assert not {
+        "pydantic",
+        "lightkube",
+        "httpx",
+        "jinja2",
+        "cryptography",
+        "requests",
+        "tenacity",
+    } & set(loaded)
 
 
 def test_given_the_charms_own_secrets_module_when_dispatched_then_pythons_is_not_hidden():

@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from src import files, origin, relations, rotation, state
+from src import exposure, files, origin, relations, rotation, state
 from src.charm import WazuhOperatorCharm
 from tests.unit.charm.world import ROOT
 
@@ -35,7 +35,13 @@ def test_given_the_endpoints_when_read_then_all_but_the_peers_are_optional_and_d
 
 
 def test_given_the_options_when_read_then_each_is_used_and_each_used_is_there(meta):
-    used = {*origin.OPTIONS, state.AUTHORITIES, state.ENROLMENT_OPTION, state.ROTATION_OPTION}
+    used = {
+        *exposure.OPTIONS,
+        *origin.OPTIONS,
+        state.AUTHORITIES,
+        state.ENROLMENT_OPTION,
+        state.ROTATION_OPTION,
+    }
 
     assert set(meta["config"]["options"]) == used
     assert meta["config"]["options"][state.ENROLMENT_OPTION]["type"] == "secret"
