@@ -101,7 +101,7 @@ def serving(folder: Path, monkeypatch) -> Iterator[Kubernetes]:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, *args: Any) -> None:
+        def log_request(self, code: Any = "-", size: Any = "-") -> None:
             pass
 
     for method in ("GET", "PATCH"):
