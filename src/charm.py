@@ -357,10 +357,22 @@ class WazuhOperatorCharm(ops.CharmBase):
             policy=self._picture.policy() or rotation.NEVER,
         )
         kept = secrets.ensure(self.app, self.model, contents, wishes)
-        changes = network.wanted(related, juju.names, kept.told)
+        changes = network.wanted(related, juju.names, kept.told, self._share(related, kept))
         relations.publish(self.model, changes)
         self._picture = self._picture.knowing(related.with_ours(changes), heard)
         return kept
+
+    def _share(self, related: relations.Relations, kept: secrets.Kept) -> str:
+        """Hand the API's credentials to who is related; returns the secret's id, if there is one.
+
+        Of a rotation they get what is in force, until all units have what comes.
+        """
+        told = network.granted(related)
+        if not told:
+            return ""
+        content = network.credentials(kept.acted_on)
+        endpoint = relations.WAZUH_API
+        return secrets.share(self.app, self.model, secrets.API_CLIENT, content, told, endpoint)
 
     def _expose(self, contents: secrets.Contents) -> network.Service:
         """Make the Service what the options say, or say why it is not; nothing stops for it."""

@@ -57,6 +57,9 @@ class Owner:
     mode: int
 
 
+_ROLES = {"wazuh-charm": [1], "wazuh-dashboard": [2]}
+"""Wazuh's numbers: 1 is `administrator`, 2 `readonly`."""
+
 _ROOT_ONLY = Owner("root", "root", 0o600)
 _WAZUH_READS = Owner("root", "wazuh", 0o640)
 _WAZUH_KEY = Owner("wazuh", "wazuh", 0o400)
@@ -235,11 +238,9 @@ def _ossec_conf(spec: Spec, cluster_key: str, master_address: str) -> str:
 
 
 def _users(vault: "Vault") -> str:
-    """List the API users; 1 is Wazuh's role `administrator`, which its own two have already."""
+    """List the API users with the roles that Wazuh has not given them already."""
     users = {
-        name: {"password": password, "roles": [1]}
-        if name == "wazuh-charm"
-        else {"password": password}
+        name: {"password": password} | ({"roles": _ROLES[name]} if name in _ROLES else {})
         for name, password in vault.users
     }
     return _json(users)

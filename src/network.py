@@ -12,12 +12,14 @@ from src import cluster, digests, secrets
 from src.relations import (
     CERTIFICATES,
     INGRESS,
+    WAZUH_API,
     BadDataError,
     Change,
     Note,
     Relation,
     Relations,
     ingress,
+    wazuh_api,
 )
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -68,11 +70,27 @@ def read(
     return Network(address, hosts, given, (*notes, *more, *service.notes), service)
 
 
+def granted(relations: Relations) -> dict[int, bool]:
+    """Return the relations that are handed the API's credentials, and which have them."""
+    return {one.id: "user_credentials_secret" in one.ours for one in relations.of(WAZUH_API)}
+
+
+def credentials(contents: secrets.Contents) -> secrets.Content:
+    """Return what a client of the API logs in with."""
+    password = contents[secrets.API_USERS][wazuh_api.USER]
+    return {"user": wazuh_api.USER, "password": password}
+
+
 def wanted(
-    relations: Relations, names: cluster.Names, contents: secrets.Contents
+    relations: Relations, names: cluster.Names, contents: secrets.Contents, secret_id: str
 ) -> tuple[Change, ...]:
-    """Return our side of each relation, to be written where it differs."""
+    """Return our side of each relation, to be written where it differs.
+
+    `secret_id` is the one of the API's credentials; empty where nobody asks for them.
+    """
     changes = [Change(one, ingress.wanted(names)) for one in relations.of(INGRESS)[:1]]
+    data = wazuh_api.wanted(names, secret_id)
+    changes += [Change(one, data) for one in relations.of(WAZUH_API) if secret_id]
     request = contents.get(secrets.CERTIFICATE_REQUEST, {}).get("signing-request")
     if request:
         from src.relations import certificates

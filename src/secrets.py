@@ -26,10 +26,11 @@ PEER_IDENTITY = "peer-identity"
 LABELS = (CLUSTER_KEY, API_USERS, AUTHORITY, API_IDENTITY, PEER_IDENTITY, ENROLMENT)
 
 CERTIFICATE_REQUEST = "certificate-request"
+API_CLIENT = "api-client"
 LEADERS_LABELS = (CERTIFICATE_REQUEST,)
 """Secrets that are there only for some relations, and that only the leader reads."""
 
-USERS = ("wazuh", "wazuh-wui", "wazuh-charm")
+USERS = ("wazuh", "wazuh-wui", "wazuh-charm", "wazuh-dashboard")
 _PREVIOUS = "previous"
 PEER_HOST = "peer.wazuh-server.internal"
 LONGEST_PASSWORD = 512
@@ -236,6 +237,34 @@ def store(app: ops.Application, model: ops.Model, label: str, content: Content) 
         return _short(str(app.add_secret(content, label=label).id))
     secret.set_content(content)
     return _short(secret.get_info().id)
+
+
+def share(
+    app: ops.Application,
+    model: ops.Model,
+    label: str,
+    content: Content,
+    told: Mapping[int, bool],
+    endpoint: str,
+) -> str:
+    """Put the content into the application's secret and grant it to other applications.
+
+    `told` has the endpoint's relations by id, and whether they were granted it before. Returns
+    the secret's id; the leader alone may call it.
+    """
+    try:
+        secret = model.get_secret(label=label)
+        if secret.get_content(refresh=True) != content:
+            secret.set_content(content)
+        secret_id = secret.get_info().id
+    except ops.SecretNotFoundError:
+        secret = app.add_secret(content, label=label)
+        secret_id = str(secret.id)
+    for number, granted in told.items():
+        relation = model.get_relation(endpoint, number)
+        if relation is not None and not granted:
+            secret.grant(relation)
+    return _short(secret_id)
 
 
 def find(model: ops.Model, label: str) -> str:

@@ -11,7 +11,7 @@ from sandbox.inprocess.cluster import Cluster
 from sandbox.inprocess.workload import Workload
 
 SECRETS = ("cluster-key", "api-users", "api-identity", "enrolment-password")
-USERS = ("wazuh", "wazuh-wui", "wazuh-charm")
+USERS = ("wazuh", "wazuh-wui", "wazuh-charm", "wazuh-dashboard")
 NEXT = "next-"
 
 

@@ -14,7 +14,8 @@ from src import digests
 
 INGRESS = "ingress"
 CERTIFICATES = "certificates"
-ENDPOINTS = (CERTIFICATES, INGRESS)
+WAZUH_API = "wazuh-api"
+ENDPOINTS = (CERTIFICATES, INGRESS, WAZUH_API)
 
 
 class BadDataError(ValueError):

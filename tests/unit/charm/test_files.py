@@ -129,7 +129,8 @@ def test_given_users_when_rendered_then_the_charms_own_is_an_administrator(vault
 
     users = json.loads(rendered["/etc/wazuh-server/users.json"])
 
-    assert set(users) == {"wazuh", "wazuh-wui", "wazuh-charm"}
+    assert set(users) == {"wazuh", "wazuh-wui", "wazuh-charm", "wazuh-dashboard"}
+    assert users["wazuh-dashboard"]["roles"] == [2]
     assert users["wazuh-charm"]["roles"] == [1]
     assert all(set(user) <= {"password", "roles"} for user in users.values())
 

@@ -25,7 +25,7 @@ def made(tmp_path_factory):
 def test_given_a_new_application_when_deployed_then_each_secret_has_its_keys(made):
     assert {label: set(content) for label, content in made.items()} == {
         "cluster-key": {"key", "digest-key"},
-        "api-users": {"wazuh", "wazuh-wui", "wazuh-charm"},
+        "api-users": {"wazuh", "wazuh-wui", "wazuh-charm", "wazuh-dashboard"},
         "certificate-authority": {"certificate", "private-key"},
         "api-identity": {"jwt-private", "jwt-public", "certificate", "private-key"},
         "peer-identity": {"certificate", "private-key"},
@@ -42,7 +42,7 @@ def test_given_wazuh_when_the_cluster_key_is_made_then_it_is_32_letters_and_digi
     assert re.fullmatch(r"[A-Za-z0-9]{32}", made["cluster-key"]["key"])
 
 
-@pytest.mark.parametrize("user", ["wazuh", "wazuh-wui", "wazuh-charm"])
+@pytest.mark.parametrize("user", ["wazuh", "wazuh-wui", "wazuh-charm", "wazuh-dashboard"])
 def test_given_wazuhs_rules_when_api_passwords_are_made_then_they_keep_them(made, user):
     password = made["api-users"][user]
 
