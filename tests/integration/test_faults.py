@@ -64,6 +64,10 @@ def _worker(cluster: Cluster) -> str:
     return next(unit for unit in cluster.units() if unit != _master(cluster))
 
 
+def _leader(cluster: Cluster) -> str:
+    return next(unit for unit, value in cluster.units().items() if value["leader"])
+
+
 def _enter(cluster: Cluster, unit: str, script: str) -> str:
     return cluster.driver.exec(unit, ["sh", "-c", script], check=False)
 
@@ -108,3 +112,19 @@ def test_fault_14_given_a_worker_when_its_volume_is_lost_then_it_has_every_key_a
     cluster.wait("three units active", lambda: cluster.is_whole(3), 300)
 
     assert _master(cluster) == master
+
+
+def test_fault_16_given_the_leader_among_those_removed_when_scaled_to_one_then_nobody_is_lost(
+    cluster: Cluster, run: Run
+) -> None:
+    if _leader(cluster) == f"{APPLICATION}/0":
+        cluster.driver.juju("lose-node", f"{APPLICATION}/0", "--keep-volume")
+        cluster.wait("another leader", lambda: _leader(cluster) != f"{APPLICATION}/0", 180)
+        cluster.wait("three units active", lambda: cluster.is_whole(3), 300)
+        cluster.wait("each key on every node", run.nobody_lost, 180)
+
+    cluster.driver.juju("scale-application", APPLICATION, "1")
+    cluster.wait("one unit", lambda: cluster.is_whole(1), 300)
+
+    assert run.nobody_lost()
+    cluster.driver.juju("scale-application", APPLICATION, "3")
