@@ -15,7 +15,7 @@ moves: tools ## Move and kill the master under load at the real clock, and count
 test: tools  ## Lint, unit tests, the docs, the packed charm, the sandbox suite's share
 	$(TOX) -e lint,unit,unit-py312,docs
 	scripts/pack
-	$(TOX) -e package,sandbox
+	WAZUH_SERVER_CHARM=$$(ls -t *.charm | head -n 1) $(TOX) -e package,sandbox
 format: tools ## Format the code
 	$(TOX) -e format
 pack: tools  ## Pack the charm with charmcraft and check what is in it

@@ -84,7 +84,7 @@ class Driver:
         self.juju("destroy-model", "--no-prompt")
         shutil.rmtree(self.root / f"scratch-{self.model}", ignore_errors=True)
 
-    def run(self, unit: str, action: str, **params: Any) -> dict[str, Any]:
+    def run(self, unit: str, action: str, /, **params: Any) -> dict[str, Any]:
         """Run an action; return its record: `status`, `message`, `results`, `log`."""
         return self._ask("run", unit=unit, action=action, params=params, wait=120)
 

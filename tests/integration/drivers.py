@@ -109,9 +109,19 @@ class Deployment(Protocol):
 def wait(
     deployment: Deployment, what: str, condition: Callable[[], bool], timeout: float = 600
 ) -> None:
-    """Wait until a condition holds. Raises NeverHappenedError with the last status."""
+    """Wait until a condition holds; a program that cannot be run now is one that does not yet.
+
+    Raises NeverHappenedError with the last status.
+    """
+
+    def holds() -> bool:
+        try:
+            return condition()
+        except CommandFailedError:
+            return False
+
     end = time.monotonic() + timeout
-    while not condition():
+    while not holds():
         if time.monotonic() > end:
             seen = "\n".join(map(str, deployment.units()))
             raise NeverHappenedError(f"{what}: not within {timeout:.0f} s\n{seen}")

@@ -11,6 +11,7 @@ from tests.integration.drivers import Deployment, endpoints, master, wait, whole
 
 PYTHON = "/var/ossec/framework/python/bin/python3"
 UNITS = 3
+_MARK = "/run/marked-by-a-test"
 #: Run in the workload container. Passwords are read where they lie, so that none is an argument.
 _LISTENS = """
 import socket, sys
@@ -281,17 +282,34 @@ def test_given_the_master_when_its_pod_is_deleted_then_a_master_serves_and_agent
     _enrol(cluster, "before-loss")
     _known_everywhere(cluster, "before-loss")
 
-    cluster.delete_pod(master(cluster))
-    wait(cluster, "the loss is seen", lambda: not _all_active(cluster), 120)
+    lost = master(cluster)
+    _mark(cluster, [lost])
+    cluster.delete_pod(lost)
+    _made_anew(cluster, [lost])
     whole(cluster, UNITS)
 
     _known_everywhere(cluster, "before-loss")
     _enrol(cluster, "after-loss")
 
 
-def _all_active(deployment: Deployment) -> bool:
-    found = deployment.units()
-    return len(found) == UNITS and all(u.status == "active" and u.agent == "idle" for u in found)
+def _mark(deployment: Deployment, units: list[str]) -> None:
+    """Leave a file that goes with the container."""
+    for unit in units:
+        deployment.execute(unit, ["touch", _MARK])
+
+
+def _made_anew(deployment: Deployment, units: list[str]) -> None:
+    """Wait until each unit's container is another than the one that was marked."""
+    for unit in units:
+        wait(
+            deployment,
+            f"{unit} is made anew",
+            lambda unit=unit: (
+                not deployment.execute(
+                    unit, ["sh", "-c", f"ls {_MARK} 2>/dev/null || true"]
+                ).strip()
+            ),
+        )
 
 
 def test_given_a_cluster_when_refreshed_and_rolled_back_then_agents_are_kept(
@@ -300,8 +318,10 @@ def test_given_a_cluster_when_refreshed_and_rolled_back_then_agents_are_kept(
     _enrol(cluster, "before-refresh")
 
     for charm in (other_charm, cluster.charm):
+        units = [unit.name for unit in cluster.units()]
+        _mark(cluster, units)
         cluster.refresh(charm)
-        wait(cluster, "the refresh begins", lambda: not _all_active(cluster), 120)
+        _made_anew(cluster, units)
         whole(cluster, UNITS)
         _known_everywhere(cluster, "before-refresh")
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from src import files, secrets
+
 ROOT = Path(__file__).resolve().parents[3]
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 #: Of Apache-2.0 as apache.org gives it, without white space around it: what the listing compares.
@@ -92,6 +94,22 @@ def test_given_what_people_use_when_pages_are_searched_then_one_written_by_hand_
 ) -> None:
     if name not in _DECLARED["peers"]:
         assert _mentions(written, name), f"no page in docs/ names the {kind} {name}"
+
+
+def test_given_the_application_s_secrets_when_the_page_is_read_then_it_says_what_each_allows() -> (
+    None
+):
+    page = (ROOT / "docs/reference/secrets.md").read_text()
+
+    for label in (*secrets.LABELS, *secrets.LEADERS_LABELS):
+        assert f"| `{label}` |" in page
+
+
+def test_given_the_ports_when_the_page_is_read_then_it_has_each() -> None:
+    page = (ROOT / "docs/reference/ports.md").read_text()
+
+    for port in files.PORTS:
+        assert f"| {port} |" in page
 
 
 def test_given_the_sentences_of_statuses_when_references_are_made_then_each_is_there() -> None:
