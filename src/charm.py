@@ -15,6 +15,7 @@ from src import (
     enrolment,
     exposure,
     files,
+    master_state,
     network,
     relations,
     rotation,
@@ -105,8 +106,10 @@ class WazuhOperatorCharm(ops.CharmBase):
     def _reconcile(self, event: ops.EventBase) -> None:
         """Read what is, decide what is due, and do only that."""
         self._look = self._look or not _is_frequent(event)
+        self._answer_supervisor()
         if self._picture.is_settled() and not self._closely:
             self._fetch()
+            self._keep_master_state()
             return
         try:
             opened = self._open_secrets()
@@ -202,7 +205,11 @@ class WazuhOperatorCharm(ops.CharmBase):
 
         A leader leads until its last hook. Its container is left as it is from now on: the
         supervisor hears of the new master and hands over to it, however long the hooks take.
+        What the last unit knows is kept, for its volume goes with it.
         """
+        if self._picture.juju.may_publish and self._planned() == 0:
+            self._keep_master_state(last=True)
+            self._raise_high_water()
         self._picture = dataclasses.replace(self._picture, leaving=True)
         self._hand_over()
         if self._picture.workload.reachable:
@@ -243,6 +250,17 @@ class WazuhOperatorCharm(ops.CharmBase):
             event.fail(f"not possible now: {self._waiting_for}")
             return
         event.set_results({"master": chosen.master, "epoch": chosen.epoch})
+
+    def _raise_high_water(self) -> None:
+        """Say how many agents a master that begins anew has to find."""
+        relation, decision = (
+            self.model.get_relation(state.PEERS),
+            self._picture.juju.peers.decision,
+        )
+        if relation is None or decision is None:
+            return
+        highest = max(decision.high_water, self._picture.workload.report.highest_id)
+        relation.data[self.app].update(dataclasses.replace(decision, high_water=highest).dump())
 
     def _on_rotate_secret(self, event: ops.ActionEvent) -> None:
         """Begin to rotate; the secrets themselves say how far it is."""
@@ -429,6 +447,29 @@ class WazuhOperatorCharm(ops.CharmBase):
             logger.info("epoch %s: %s is to be master", decision.epoch, decision.master)
         return decision
 
+    def _answer_supervisor(self) -> None:
+        """Give a new master that found nobody's keys what the secret `master-state` holds."""
+        if not self._picture.workload.report.asks:
+            return
+        try:
+            wazuh.give_state(self._container, master_state.answer(self.model))
+        except secrets.UnavailableError as label:
+            self._waiting_for = f"waiting for Juju to hand out the secret {label}"
+        except wazuh.UnreachableError as reason:
+            logger.warning("the container did not take master-state: %s", reason)
+
+    def _keep_master_state(self, *, last: bool = False) -> None:
+        """Keep, as leader, what a master without any volume would begin from."""
+        if not master_state.due(self._picture, last=last):
+            return
+        picture = self._picture
+        prepared, now = picture.workload.report.prepared, picture.now.isoformat()
+        try:
+            master_state.keep(self.app, self.model, wazuh.pull_state(self._container))
+            wazuh.remember(self._container, picture.workload, prepared, now)
+        except (ops.ModelError, wazuh.UnreachableError) as reason:
+            logger.warning("master-state was not kept: %s", reason)
+
     def _configure(self, opened: _Opened, published: cluster.Decision | None) -> None:
         """Bring the container to what was decided before this hook began."""
         picture = self._picture
@@ -443,6 +484,8 @@ class WazuhOperatorCharm(ops.CharmBase):
         change = picture.change(spec, vault, opened.before, opened.policy)
         try:
             wazuh.apply(self._container, picture.workload, change)
+            if picture.juju.peers.decision is None:
+                wazuh.give_state(self._container, master_state.NOTHING)
         except wazuh.UnreachableError as reason:
             logger.warning("the container did not take its configuration: %s", reason)
             self._waiting_for = "waiting for Pebble to take the configuration"

@@ -26,6 +26,7 @@ DESIRED = f"{ROOT}/desired.json"
 APPLIED = f"{ROOT}/applied.json"
 LEAVING = f"{ROOT}/leaving"
 """Tells the supervisor that this unit is being removed, and its volume with it."""
+MASTER_STATE = f"{ROOT}/master-state.json"
 REPOSITORY = f"{ROOT}/repository.json"
 DEPLOY_KEY = f"{ROOT}/repository.key"
 KNOWN_HOSTS = f"{ROOT}/repository.known_hosts"
@@ -94,6 +95,7 @@ _OWNERS = {
     DESIRED: _ROOT_ONLY,
     APPLIED: _ROOT_ONLY,
     LEAVING: _ROOT_ONLY,
+    MASTER_STATE: _ROOT_ONLY,
 }
 
 

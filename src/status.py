@@ -78,7 +78,8 @@ def _unit(picture: Picture, waiting_for: str | None) -> ops.StatusBase:
     if not report.ready or report.sentence:
         return ops.WaitingStatus(report.sentence or "not ready yet")
     reached = f", at {picture.address}" if picture.juju.leader and picture.address else ""
-    return ops.ActiveStatus(_serving(picture, decision) + reached + _configuration(picture))
+    told = reached + _configuration(picture) + _left(picture)
+    return ops.ActiveStatus(_serving(picture, decision) + told)
 
 
 def _configuration(picture: Picture) -> str:
@@ -90,6 +91,13 @@ def _configuration(picture: Picture) -> str:
     if juju.origin.address.startswith("git+http://"):
         said += ", fetched over plain-text http"
     return f"{said}, put back after a change by hand: {report.mended}" if report.mended else said
+
+
+def _left(picture: Picture) -> str:
+    """Say what the leader cannot keep for a cluster that loses every volume."""
+    if not picture.juju.leader or picture.workload.report.keys_prepared:
+        return ""
+    return "; too many agents for master-state, their keys are on the volumes alone"
 
 
 def _missing(picture: Picture) -> str | None:

@@ -14,6 +14,7 @@ from src import files, origin
 CONTAINER = "wazuh-server"
 STATE_NOTICE = "wazuh-server.local/state"
 REPORT = "/run/wazuh-server/state.json"
+PREPARED = "/run/wazuh-server/master-state"
 RESULT = "/var/lib/wazuh-repository/result.json"
 _LONGEST_SENTENCE = 300
 _TREE = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?(-[0-9a-f]{8})?")
@@ -42,6 +43,12 @@ class Report:
     """The newest epoch whose master is known to have taken over."""
     answering: tuple[str, ...] = ()
     """The other nodes that are heard."""
+    asks: bool = False
+    """Whether it needs what the secret `master-state` holds before it can go on."""
+    prepared: str = ""
+    """The digest of what it has prepared for that secret; empty when nothing."""
+    keys_prepared: bool = True
+    """Whether the agents' keys are in it."""
     version: str = ""
     ruleset_error: str | None = None
     commit: str = ""
@@ -82,6 +89,10 @@ class Applied:
     """Where the application is reached from outside, as the relations told the leader."""
     balancer: str = ""
     """The address that a load balancer gave the Service."""
+    kept: str = ""
+    """The digest of what this unit last put into the secret `master-state`, as leader."""
+    kept_at: str = ""
+    """When it did, in ISO 8601 and UTC."""
     notes: Sequence[Sequence[str | bool]] = ()
     """What there is to say of the relations: subject, sentence, whether somebody has to act."""
     leaving: bool = False
@@ -175,6 +186,30 @@ def leave(container: ops.Container, found: Workload) -> None:
         _push(container, _memory(found.applied, leaving=True))
     except _UNREACHABLE as error:
         raise UnreachableError(f"{type(error).__name__}: {error}") from error
+
+
+def pull_state(container: ops.Container) -> str:
+    """Fetch what the supervisor has prepared for `master-state`. Raises UnreachableError."""
+    try:
+        return container.pull(PREPARED).read()
+    except _UNREACHABLE as error:
+        raise UnreachableError(type(error).__name__) from None
+
+
+def give_state(container: ops.Container, answer: str) -> None:
+    """Give the supervisor what `master-state` holds. Raises UnreachableError."""
+    try:
+        _push(container, files.File(files.MASTER_STATE, answer))
+    except _UNREACHABLE as error:
+        raise UnreachableError(type(error).__name__) from None
+
+
+def remember(container: ops.Container, found: Workload, kept: str, kept_at: str) -> None:
+    """Remember what was put into `master-state`, and when. Raises UnreachableError."""
+    try:
+        _push(container, _memory(found.applied, kept=kept, kept_at=kept_at))
+    except _UNREACHABLE as error:
+        raise UnreachableError(type(error).__name__) from None
 
 
 def _apply(container: ops.Container, found: Workload, change: Change) -> None:
@@ -276,6 +311,8 @@ _TYPES: dict[str, type | types.UnionType] = {
     "serve": dict | None,
     "problems": dict,
     "authorities": str,
+    "kept": str,
+    "kept_at": str,
     "related": str,
     "address": str,
     "balancer": str,
@@ -307,6 +344,9 @@ def _report(value: Mapping) -> Report:
         orphaned=value.get("orphaned") is True,
         serving_epoch=_whole(value.get("serving")),
         answering=_texts(value.get("answering")),
+        asks=value.get("asks") is True,
+        prepared=_text(value.get("prepared")),
+        keys_prepared=value.get("keys-prepared") is not False,
         version=_text(value.get("version")),
         ruleset_error=_sentence(ruleset.get("error")),
         commit=commit if _TREE.fullmatch(commit) else "",

@@ -167,6 +167,8 @@ class Seen:
     gathered: Mapping[str, Keys] = field(default_factory=dict)  # node → keys held whole
     merged: int = 0  # the last `Merge.attempt` that is on the volume
     rbac: Edition = Edition()  # the newest copy of what people made that is held here
+    restored: Keys | None = Keys()  # the keys in `master-state`; None: the charm did not say yet
+    known: int = 0  # the highest id that `master-state` knows of, with its key or not
     kubernetes: bool = False  # the Kubernetes API takes a connection
     api: bool = False  # port 55000 listens
     disk: bool = True  # enough is free
@@ -244,6 +246,7 @@ class State:
     fenced: bool = False
     claimed: float | None = None  # since when this claim goes on
     attempt: int = 0
+    asks: bool = False  # the charm is to give what `master-state` holds
     releasing: float | None = None
     adopted: float | None = None  # when the master was last seen to change
     accepted: str = ""  # the takeover that this worker follows
@@ -313,7 +316,7 @@ def step(
     if not state.recalled and seen.memory is not None:
         state = replace(state, memory=seen.memory, recalled=True)
     state = replace(state, keys=seen.keys, rbac=seen.rbac, peers=_peers(state, seen))
-    state = replace(state, leaving=seen.leaving, version=seen.version)
+    state = replace(state, leaving=seen.leaving, version=seen.version, asks=False)
     if desired is None or not state.recalled:
         return _unready(state, seen, now)
     heard = tuple(
@@ -547,8 +550,12 @@ def _claim(state: State, look: Look) -> tuple[State, list[Action]]:
     if not _may_take_over(state, look, acks, missing, ordered):
         phase: Phase = "gathering" if seen.gathered else "claiming"
         return _enter(state, phase, _claiming(state, look, acks), look.now), hold
-    found = max([seen.keys.highest, *(k.highest for k in seen.gathered.values())])
-    known = 0 if ordered else look.desired.high_water
+    restored = seen.restored or Keys()
+    found = max(k.highest for k in (seen.keys, restored, *seen.gathered.values()))
+    known = 0 if ordered else max(look.desired.high_water, seen.known)
+    if seen.restored is None and (found < known or _new(state)):
+        sentence = "asking for what the secret master-state holds"
+        return _enter(replace(state, asks=True), "gathering", sentence, look.now), hold
     if found < known and not look.desired.regardless:
         return _enter(state, "refused", _too_few(state, found, known), look.now), hold
     state = _enter(state, "gathering", "merging the agents' keys", look.now)
@@ -558,6 +565,11 @@ def _claim(state: State, look: Look) -> tuple[State, list[Action]]:
     missed = not ordered and (highest or state.memory.serving.epoch)
     reserve = highest + GAP if missed else None
     return state, [*hold, Merge(state.attempt, reserve)]
+
+
+def _new(state: State) -> bool:
+    """Tell whether nobody here has ever heard of a master: a new application, or lost volumes."""
+    return not state.memory.serving.epoch
 
 
 def _keys_of(look: Look, node: str) -> Keys:

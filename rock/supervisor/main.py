@@ -22,6 +22,7 @@ from . import (
     health,
     keys,
     machine,
+    master_state,
     parts,
     pebble,
     peers,
@@ -71,6 +72,8 @@ class Supervisor:
         self._rules = ruleset.Keeper(where, tree.environment())
         self._exchange = configuration.Exchange(where, lambda: self._state.memory.term.master)
         self._peers = peers.Peers(where, pace, self._answer, self._people, self._exchange)
+        self._store = master_state.Store(where)
+        self._given = master_state.Answer(where)
 
     def run(self) -> int:
         """Work until told to stop; 1 when there is no hope left in this process."""
@@ -122,6 +125,7 @@ class Supervisor:
         self._state = state
         self._carry_out(actions, order)
         self._need(wanted)
+        self._prepare(wanted)
         self._tell(wanted)
 
     # Looking --------------------------------------------------------------------------------
@@ -150,6 +154,8 @@ class Supervisor:
             gathered={node: g.keys for node, g in self._peers.gathered(epoch).items()},
             merged=self._merged,
             rbac=self._people.edition(),
+            restored=self._given.summary(),
+            known=self._restored().highest,
             kubernetes=self._senses.kubernetes.value() is True,
             api=api,
             disk=self._room(),
@@ -191,6 +197,16 @@ class Supervisor:
         except OSError as error:
             self._complain(f"no room can be kept on the volume: {error.strerror}")
         return free >= senses.ENOUGH
+
+    def _restored(self) -> master_state.State:
+        """Return what the charm gave back of `master-state`, and keep the users in it."""
+        state = self._given.look() or master_state.State()
+        if state.people is not None:
+            try:
+                self._people.offer(state.people)
+            except (rbac.CopyError, OSError) as error:
+                self._complain(f"the users in master-state cannot be used: {error}")
+        return state
 
     def _recall(self) -> None:
         try:
@@ -259,7 +275,7 @@ class Supervisor:
         else:
             ranked = sorted(gathered, key=lambda node: (node != memory.serving.master, node))
             texts = [*(gathered[node].text for node in ranked), own]
-        merged = keys.merge(texts)
+        merged = keys.merge([*texts, self._restored().keys or ""])
         for line in keys.describe(merged.conflicts):
             _log.warning("merging keys: %s", line)
         text = merged.text
@@ -271,6 +287,17 @@ class Supervisor:
         self._merged = action.attempt
         self._tree.renew()
         _log.info("merged the keys of %d units: %d agents", len(texts), self._keys.agents)
+
+    def _prepare(self, wanted: machine.Desired | None) -> None:
+        """Have what `master-state` is to hold ready, once this unit has the cluster's keys."""
+        if self._state.phase != "serving" or not self._state.memory.synchronised:
+            return
+        try:
+            self._store.look(self._keys, self._people, time.monotonic())
+            if wanted is not None and wanted.role == "master":
+                self._given.drop()
+        except OSError as error:
+            self._complain(f"what master-state is to hold cannot be written: {error.strerror}")
 
     def _need(self, wanted: machine.Desired | None) -> None:
         role = wanted.role if wanted else None
@@ -337,6 +364,8 @@ class Supervisor:
         content = report.content(self._state, wanted, version, self._rules.report)
         content["wake"] = self._last_wake()
         content["fetched"] = report.fetched(self._places)
+        content["prepared"] = self._store.prepared.digest
+        content["keys-prepared"] = self._store.prepared.whole
         try:
             if self._report.write(content):
                 self._notices.send(pebble.STATE)

@@ -76,6 +76,7 @@ def content(state: State, desired: Desired | None, version: str, rules: Ruleset)
         "orphaned": state.orphaned,
         "serving": state.memory.serving.epoch,
         "answering": list(state.answering),
+        "asks": state.asks,
         "version": version,
         "ruleset": {"commit": rules.commit, "error": rules.error, "mended": rules.mended},
         "in-force": state.in_force.by_name(),
@@ -89,9 +90,11 @@ def _worth(content: dict) -> tuple:
     lasting = content["phase"] in ("failed", "refused", "fenced")
     sentence = content["sentence"] if lasting else None
     rules = content["ruleset"]
-    names = ("epoch", "role", "phase", "contested", "orphaned", "ready", "version", "fetched")
+    where = ("epoch", "role", "phase", "contested", "orphaned")
+    what = ("asks", "ready", "version", "fetched")
     in_force = tuple(sorted(content["in-force"].items()))
-    return (*(content[n] for n in names), sentence, *rules.values(), in_force)
+    said = tuple(content[n] for n in (*where, *what))
+    return (*said, sentence, *rules.values(), in_force)
 
 
 def _now() -> str:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from supervisor import keys, machine, parts
+from supervisor import keys, machine, master_state, parts
 from supervisor.times import REAL, Times
 
 from sandbox.inprocess.container import Box
 from sandbox.inprocess.effects import Killed
 from sandbox.inprocess.ledger import Ledger, removed
+from sandbox.inprocess.people import People
 from sandbox.inprocess.taken import USERS, Secrets, Taken
 
 ORDERS = "/etc/wazuh-server"
@@ -39,6 +40,8 @@ STATE_NOTICE = "wazuh-server.local/state"
 WAKE_NOTICE = "wazuh-server.local/wake"
 REPOSITORY_NOTICE = "wazuh-server.local/repository"
 RESULT = "/var/lib/wazuh-repository/result.json"
+PREPARED = "/run/wazuh-server/master-state"
+GIVEN = f"{ORDERS}/master-state.json"
 
 
 @dataclass(slots=True)
@@ -53,6 +56,7 @@ class Disk:
     changed: float = 0.0
     aside: dict[int, str] = field(default_factory=dict)
     """Keys put aside by the epoch in which this unit was master."""
+    people: People = field(default_factory=People)
 
     def store(self, text: str, now: float) -> None:
         """Replace client.keys."""
@@ -274,7 +278,9 @@ class Workload:
     def _look(self, network: Network, now: float) -> machine.Seen:
         others = network.neighbours(self.node)
         self._ask(others, network, now)
+        self._gossip(others, network)
         complete = self.role is not None and now >= self.since + START
+        given = self._given()
         return machine.Seen(
             memory=self.disk.memory,
             keys=_summary(self.disk.keys),
@@ -290,6 +296,9 @@ class Workload:
             merged=self.merged,
             kubernetes=network.kubernetes(self.node),
             api=complete and machine.API in self.running,
+            rbac=self.disk.people.edition,
+            restored=None if given is None else _summary(given.keys or ""),
+            known=given.highest if given else 0,
             token=f"{self.node}-{self.box.boot}-{self.starts}",
             wake=self.woken,
             leaving=f"{ORDERS}/leaving" in self.box.files,
@@ -302,6 +311,35 @@ class Workload:
             if other.state is not None and network.delivered():
                 answer = machine.status(other.state)
                 self.answers[other.node] = machine.replace(answer, heard=now)
+
+    def _gossip(self, others: Iterable["Workload"], network: Network) -> None:
+        """Copy what people made here as master; keep the newest copy of anybody's."""
+        people = self.disk.people
+        people.take(self.disk.memory, self.node)
+        for other in others:
+            if other.state is not None and network.delivered():
+                people.keep(other.disk.people.copy)
+
+    def _given(self) -> master_state.State | None:
+        """Read what the charm gave of `master-state`; None as long as it did not."""
+        text = self.box.read(GIVEN)
+        if text is None:
+            return None
+        content = json.loads(text)["content"]
+        found = master_state.State() if content is None else master_state.load(content)
+        self.disk.people.load(found.people)
+        return found
+
+    def _prepare(self, state: machine.State) -> str:
+        """Prepare what `master-state` is to hold; gives its digest."""
+        if state.phase == "serving" and state.memory.synchronised:
+            text = self.disk.keys
+            found = master_state.State(_summary(text).highest, text, self.disk.people.dump())
+            self.box.write(PREPARED, master_state.dump(found))
+            if self.role == "master":
+                self.box.files.pop(GIVEN, None)
+        prepared = self.box.read(PREPARED)
+        return hashlib.sha256(prepared.encode()).hexdigest() if prepared else ""
 
     def master(self, others: Iterable["Workload"]) -> "Workload | None":
         """Give the node this one is connected to, which accepts it: same key, a master."""
@@ -352,7 +390,9 @@ class Workload:
             old = memory.serving.master
             ranked = sorted(self.gathered, key=lambda node: (node != old, node))
             texts = [*(self.gathered[node] for node in ranked), self.disk.keys]
-        text = keys.merge(texts).text
+        given = self._given() or master_state.State()
+        self.disk.people.inherit(memory, self.node)
+        text = keys.merge([*texts, given.keys or ""]).text
         if reserve is not None:
             text = keys.reserve(text, reserve)
         self.disk.store(text, now)
@@ -447,6 +487,13 @@ class Workload:
         master = self if self.role == "master" else self.master(network.neighbours(self.node))
         return master.enrol(name, now) if master else None
 
+    def make_user(self, name: str) -> bool:
+        """Make an API user here as master; False when the API is closed."""
+        if not self.serves or machine.API not in self.running:
+            return False
+        self.disk.people.made |= {name}
+        return True
+
     def remove(self, line: str, now: float) -> bool:
         """Remove an agent here as master; its line stays, marked."""
         if not self.serves or machine.ENROLMENT not in self.running or self.pending:
@@ -487,6 +534,9 @@ class Workload:
             "highest-id": state.keys.highest,
             "contested": state.contested,
             "orphaned": state.orphaned,
+            "asks": state.asks,
+            "prepared": self._prepare(state),
+            "keys-prepared": True,
             "serving": state.memory.serving.epoch,
             "answering": list(state.answering),
             "version": "v4.14.7",
@@ -494,7 +544,7 @@ class Workload:
             "in-force": state.in_force.by_name(),
             "wake": self.woken,
         }
-        news = (state.phase, state.ready, state.orphaned, report["epoch"])
+        news = (state.phase, state.asks, state.ready, state.orphaned, report["epoch"])
         in_force = tuple(state.in_force.by_name().items())
         told = (*news, self.box.boot, self.starts, in_force)
         self.box.write("/run/wazuh-server/state.json", json.dumps(report))

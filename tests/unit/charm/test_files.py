@@ -28,6 +28,7 @@ TABLE = {
     "rsyslog/server.pem": ("root", "root", 0o600),
     "repository.json": ("root", "wazuh-git", 0o640),
     "desired.json": ("root", "root", 0o600),
+    "master-state.json": ("root", "root", 0o600),
     "applied.json": ("root", "root", 0o600),
 }
 

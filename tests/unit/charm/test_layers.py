@@ -37,6 +37,7 @@ ALLOWED = {
     "state": {"exposure", "cluster", "deploy_key", "origin", "rotation", "secrets"},
     "wazuh": {"files", "origin"},
     "senders": {"certificates", "secrets"},
+    "master_state": {"picture", "secrets"},
     "picture": {
         "certificates",
         "cluster",
@@ -58,6 +59,7 @@ ALLOWED = {
         "kubernetes",
         "cluster",
         "files",
+        "master_state",
         "network",
         "picture",
         "relations",

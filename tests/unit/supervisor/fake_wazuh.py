@@ -263,6 +263,8 @@ class Fake:
             "generations": {"wazuh-authd": "1", "users": "1"},
             "ruleset": None,
         }
+        nothing = json.dumps({"schema": 1, "content": None})
+        (self.places.orders / "master-state.json").write_text(nothing)
         draft = self.places.orders / "draft"
         draft.write_text(json.dumps(desired | changes))
         draft.replace(self.places.orders / "desired.json")
