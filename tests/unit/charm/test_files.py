@@ -67,7 +67,8 @@ def test_given_a_first_configuration_when_pushed_then_desired_comes_after_all_it
     unit.run("pebble_ready")
 
     order = [path for path, _ in unit.pushes]
-    assert order[-2:] == ["/etc/wazuh-server/desired.json", "/etc/wazuh-server/applied.json"]
+    last = ("desired.json", "applied.json", "master-state.json")
+    assert order[-3:] == [f"/etc/wazuh-server/{name}" for name in last]
 
 
 def test_given_gits_user_when_it_reads_its_request_then_only_the_topmost_folder_lets_it_pass():

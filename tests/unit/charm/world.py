@@ -323,12 +323,15 @@ class Unit:
         self.path(path).write_text(text)
 
     def files(self) -> dict[str, str]:
-        """Every file the charm pushed, by its path in the container."""
+        """Every file the charm keeps in the container, by its path.
+
+        Not the answer about `master-state`: the supervisor asks for it, and takes it away.
+        """
         root = _source(self.folder, "/etc/wazuh-server")
         return {
             f"/etc/wazuh-server/{path.relative_to(root)}": path.read_text()
             for path in root.rglob("*")
-            if path.is_file()
+            if path.is_file() and path.name != "master-state.json"
         }
 
 
