@@ -94,10 +94,13 @@ def _configuration(picture: Picture) -> str:
 
 
 def _left(picture: Picture) -> str:
-    """Say what the leader cannot keep for a cluster that loses every volume."""
-    if not picture.juju.leader or picture.workload.report.keys_prepared:
-        return ""
-    return "; too many agents for master-state, their keys are on the volumes alone"
+    """Say which agents have to enrol anew, and what is not kept should every volume be lost."""
+    report, said = picture.workload.report, ""
+    if report.conflicts:
+        said = f"; agents to enrol anew: {len(report.conflicts)} ({report.conflicts[0]})"
+    if picture.juju.leader and not report.keys_prepared:
+        said += "; too many agents for master-state, their keys are on the volumes alone"
+    return said
 
 
 def _missing(picture: Picture) -> str | None:

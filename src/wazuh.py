@@ -49,6 +49,8 @@ class Report:
     """The digest of what it has prepared for that secret; empty when nothing."""
     keys_prepared: bool = True
     """Whether the agents' keys are in it."""
+    conflicts: tuple[str, ...] = ()
+    """Agents that only this unit knew and that could not be put back, in a line each."""
     version: str = ""
     ruleset_error: str | None = None
     commit: str = ""
@@ -347,6 +349,7 @@ def _report(value: Mapping) -> Report:
         asks=value.get("asks") is True,
         prepared=_text(value.get("prepared")),
         keys_prepared=value.get("keys-prepared") is not False,
+        conflicts=_texts(value.get("conflicts")),
         version=_text(value.get("version")),
         ruleset_error=_sentence(ruleset.get("error")),
         commit=commit if _TREE.fullmatch(commit) else "",

@@ -30,6 +30,7 @@ from . import (
     processes,
     rbac,
     report,
+    returners,
     ruleset,
     senders,
     senses,
@@ -74,6 +75,7 @@ class Supervisor:
         self._peers = peers.Peers(where, pace, self._answer, self._people, self._exchange)
         self._store = master_state.Store(where)
         self._given = master_state.Answer(where)
+        self._returners = returners.Returners(where)
 
     def run(self) -> int:
         """Work until told to stop; 1 when there is no hope left in this process."""
@@ -82,6 +84,7 @@ class Supervisor:
         for part in (self._notices, self._tree, self._senses, self._peers):
             part.start()
         threading.Thread(target=self._look_after_rules, name="rules", daemon=True).start()
+        threading.Thread(target=self._look_after_returners, name="returners", daemon=True).start()
         threading.Thread(target=self._look_after_senders, name="senders", daemon=True).start()
         try:
             hopeless = self._loop()
@@ -307,6 +310,20 @@ class Supervisor:
             kubernetes=role == "master" or not self._state.hears_master,
         )
 
+    def _look_after_returners(self) -> None:
+        self._returners.keep(self._has_masters_keys, self.stopping)
+
+    def _has_masters_keys(self) -> bool:
+        """Tell whether client.keys here is the master's of this moment, and the API is open."""
+        state = self._state
+        if state.phase != "serving" or not state.ready:
+            return False
+        term = state.memory.term
+        if term.master == state.node:
+            return True
+        found = (a for a in self._peers.answers() if a.node == term.master and a.serves)
+        return any(a.keys.digest == state.keys.digest for a in found)
+
     def _look_after_senders(self) -> None:
         root, pid_file = self._places.home / "logs/senders", self._places.run / "rsyslogd.pid"
         senders.keep(root, pid_file, self.stopping, senders.Bounds())
@@ -364,6 +381,7 @@ class Supervisor:
         content = report.content(self._state, wanted, version, self._rules.report)
         content["wake"] = self._last_wake()
         content["fetched"] = report.fetched(self._places)
+        content["conflicts"] = self._returners.conflicts()
         content["prepared"] = self._store.prepared.digest
         content["keys-prepared"] = self._store.prepared.whole
         try:

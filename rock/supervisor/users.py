@@ -141,6 +141,10 @@ class Session:
         """Return a list's items."""
         return self._ask("GET", path, f"Bearer {self._token}")["data"]["affected_items"]
 
+    def insert(self, agent: Mapping[str, str]) -> None:
+        """Add an agent with an id and a key of its own. Raises UsersError when it is refused."""
+        self._ask("POST", "/agents/insert", f"Bearer {self._token}", dict(agent))
+
     def set(self, name: str, number: int | None, user: User) -> None:
         """Change or make one user, and give it its roles."""
         bearer = f"Bearer {self._token}"

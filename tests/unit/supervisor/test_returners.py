@@ -1,0 +1,146 @@
+"""Agents that only a returning unit knows: put back, left alone, or reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from supervisor import keys, returners, users
+from supervisor.places import Places
+
+_KEY = "ab" * 32
+
+
+def _line(number: int, name: str, key: str = _KEY) -> str:
+    return f"{number:03d} {name} any {key}\n"
+
+
+class Master:
+    """A master's client.keys as this unit has it, and its API."""
+
+    def __init__(self, places: Places, text: str) -> None:
+        self.places = places
+        self.refuses: set[int] = set()
+        self.calls = 0
+        places.client_keys.write_text(text)
+
+    @property
+    def text(self) -> str:
+        return self.places.client_keys.read_text()
+
+    def insert(self, line: keys.Line) -> None:
+        self.calls += 1
+        if line.id in self.refuses:
+            raise users.UsersError("the API answered 400 to POST /agents/insert")
+        self.places.client_keys.write_text(f"{self.text}{line.text}\n")
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    """Give a unit's places, with a volume."""
+    made = Places(home=tmp_path / "ossec")
+    for folder in (made.own, made.home / "etc"):
+        folder.mkdir(parents=True)
+    return made
+
+
+def _keep(places: Places, epoch: int, text: str) -> None:
+    (places.own / f"client.keys.{epoch}").write_text(text)
+
+
+def _settle(found: returners.Returners, master: Master) -> None:
+    for step in range(20):
+        try:
+            found.look(master.insert, 100.0 * step)
+        except users.UsersError:
+            continue
+
+
+def test_given_agents_only_this_unit_knows_when_back_then_they_are_put_back_as_they_were(
+    places: Places,
+):
+    _keep(places, 1, _line(1, "web") + _line(2, "late") + _line(3, "later"))
+    master = Master(places, _line(1, "web") + f"1002 !reserved any {'0' * 64}\n")
+    found = returners.Returners(places)
+    _settle(found, master)
+    assert _line(2, "late") in master.text
+    assert _line(3, "later") in master.text
+    assert master.calls == 2
+    assert found.conflicts() == []
+    again = returners.Returners(places)
+    _settle(again, master)
+    assert master.calls == 2, "settled for good, in another process too"
+
+
+def test_given_an_agent_removed_meanwhile_when_back_then_it_is_not_revived(places: Places):
+    _keep(places, 1, _line(1, "web") + _line(2, "old"))
+    master = Master(places, _line(1, "!web") + _line(2, "!old"))
+    found = returners.Returners(places)
+    _settle(found, master)
+    assert master.calls == 0
+    assert found.conflicts() == []
+
+
+def test_given_an_id_and_a_name_given_again_when_back_then_both_are_reported(
+    places: Places, caplog: pytest.LogCaptureFixture
+):
+    _keep(places, 1, _line(2, "late") + _line(3, "twin", "cd" * 32))
+    master = Master(places, _line(2, "other") + _line(9, "twin"))
+    before = master.text
+    found = returners.Returners(places)
+    _settle(found, master)
+    assert master.text == before, "nobody's agents are overwritten"
+    assert found.conflicts() == [
+        "id 002 of late now belongs to other",
+        "the name of 003 twin now has id 009",
+    ]
+    assert returners.Returners(places).conflicts() == found.conflicts()
+    assert "cd" * 32 not in caplog.text
+
+
+def test_given_an_agent_that_the_api_refuses_when_tried_often_then_it_is_reported(
+    places: Places,
+):
+    _keep(places, 1, _line(2, "late") + _line(3, "odd"))
+    master = Master(places, "")
+    master.refuses = {3}
+    found = returners.Returners(places)
+    _settle(found, master)
+    assert master.text == _line(2, "late")
+    assert found.conflicts() == ["003 odd was refused by the API"]
+    assert master.calls <= 7
+
+
+def test_given_the_look_comes_again_soon_when_keys_have_not_arrived_then_nothing_is_asked_twice(
+    places: Places,
+):
+    _keep(places, 1, _line(2, "late"))
+    Master(places, "")
+    calls: list[int] = []
+    found = returners.Returners(places)
+    for now in (100.0, 101.0, 110.0):
+        found.look(lambda line: calls.append(line.id), now)
+    assert calls == [2]
+
+
+_NAMES = st.sampled_from(["a", "b", "!a", "!b", "c"])
+_FILE = st.dictionaries(st.integers(1, 6), _NAMES, max_size=6).map(
+    lambda content: "".join(_line(number, name) for number, name in content.items())
+)
+
+
+@given(_FILE, _FILE)
+def test_given_any_two_files_when_compared_then_each_agent_is_there_put_back_or_told(
+    kept: str, current: str
+):
+    found = returners.plan(kept, current)
+    there = {line.id: line for line in keys.parse(current)}
+    active = {line.name for line in there.values() if not line.removed}
+    for line in found.missing:
+        assert line.id not in there
+        assert line.name not in active
+    agents = [line for line in keys.parse(kept) if not line.removed]
+    settled = [line for line in agents if line.id in there and there[line.id].name == line.name]
+    assert len(found.missing) + len(found.conflicts) + len(settled) == len(agents)
