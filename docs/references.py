@@ -179,6 +179,8 @@ def _supervisor_sentences() -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "sentence":
             yield from _texts([node.value])
+        elif isinstance(node, ast.FunctionDef) and ast.unparse(node.returns or node) == "str":
+            yield from _returned(node)
 
 
 def _says(path: Path, node: ast.FunctionDef) -> bool:

@@ -798,9 +798,10 @@ def _apart(master: str, answer: Answer | None, look: Look) -> str:
     here, there = look.seen.version, answer.version if answer else ""
     if not here or not there or here == there:
         return f"no connection to {master}"
+    ours, theirs = here.lstrip("v"), there.lstrip("v")
     return (
-        f"Wazuh {here.lstrip('v')} here, but {there.lstrip('v')} on the master {master}, which "
-        "takes no worker of another version: new agents are known here when both run the same"
+        f"Wazuh {ours} here, but {theirs} on the master {master}, which takes no worker of "
+        "another version: new agents are known here when both run the same"
     )
 
 
