@@ -15,6 +15,7 @@ from src import cluster, digests
 from src.cluster import Role
 
 if TYPE_CHECKING:
+    from src.options import Options
     from src.origin import Origin
     from src.repository import Source
     from src.secrets import Vault
@@ -68,6 +69,7 @@ _WAZUH_OWNS = Owner("wazuh", "wazuh", 0o640)
 
 INSTALLED = {
     "etc/ossec.conf": _WAZUH_READS,
+    "etc/local_internal_options.conf": _WAZUH_READS,
     "etc/authd.pass": _WAZUH_READS,
     "etc/sslmanager.cert": _WAZUH_READS,
     "etc/sslmanager.key": _WAZUH_READS,
@@ -78,6 +80,36 @@ INSTALLED = {
     "api/configuration/security/public_key.pem": _WAZUH_OWNS,
 }
 """Files the supervisor installs below /var/ossec, as they are to be there."""
+
+_DEBUGGED = (
+    "analysisd",
+    "authd",
+    "execd",
+    "integrator",
+    "logcollector",
+    "monitord",
+    "remoted",
+    "syscheck",
+    "wazuh_clusterd",
+    "wazuh_db",
+    "wazuh_modules",
+)
+"""Who has an option `….debug` (etc/internal_options.conf)."""
+
+_MAIL = {"email_to", "email_from", "email_smtp_server"}
+_READ_BY = {
+    "wazuh-analysisd": {"log_alert_level", "email_alert_level", *_MAIL},
+    "wazuh-authd": {
+        "agent_force",
+        "agent_force_disconnected_time",
+        "agent_force_after_registration_time",
+    },
+    "wazuh-csyslogd": {"syslog_output"},
+    "wazuh-maild": _MAIL,
+    "wazuh-modulesd": {"vulnerability_detection", "vulnerability_feed_url"},
+    "wazuh-monitord": _MAIL,
+}
+"""Which daemons read which options at their start (src/config/config.c)."""
 
 _OWNERS = {
     **{f"{ROOT}/files/{path}": owner for path, owner in INSTALLED.items()},
@@ -135,6 +167,8 @@ class Spec:
     """What the supervisor is told of the repository's rules: nothing to change, or the commit to
     serve (None: take away what was served)."""
     wake: int = 0
+    settings: "Options | None" = None
+    """The small options' checked values; the defaults where there are none."""
     authorities: str = ""
     """Whose certificates syslog senders come with, PEM; empty for our own authority."""
 
@@ -213,6 +247,7 @@ def _installed(spec: Spec, vault: "Vault") -> dict[str, str]:
     """Render the files that the supervisor puts below /var/ossec, by their path there."""
     return {
         "etc/ossec.conf": _ossec_conf(spec, vault.cluster_key, _master_address(spec)),
+        "etc/local_internal_options.conf": _internal_options(settings(spec).debug),
         "etc/authd.pass": f"{vault.enrolment}\n",
         "etc/sslmanager.cert": _pem(vault.api.certificate),
         "etc/sslmanager.key": _pem(vault.api.private_key),
@@ -228,6 +263,18 @@ def _master_address(spec: Spec) -> str:
     return spec.names.address(spec.decision.master)
 
 
+def settings(spec: Spec) -> "Options":
+    """Return the small options' values."""
+    from src.options import Options
+
+    return spec.settings or Options()
+
+
+def _internal_options(debug: int) -> str:
+    lines = "".join(f"{module}.debug={debug}\n" for module in _DEBUGGED) if debug else ""
+    return f"# Written by the charm; changes made here are lost.\n{lines}"
+
+
 def _ossec_conf(spec: Spec, cluster_key: str, master_address: str) -> str:
     return _template(
         "ossec.conf.j2",
@@ -236,6 +283,7 @@ def _ossec_conf(spec: Spec, cluster_key: str, master_address: str) -> str:
         cluster_key=cluster_key,
         master_address=master_address,
         senders=SENDERS_READ,
+        options=settings(spec),
     )
 
 
@@ -303,7 +351,7 @@ def _desired(spec: Spec, vault: "Vault", installed: Mapping[str, str], inputs: s
             "regardless": spec.decision.regardless,
             "wake": spec.wake,
             "files": {path: _entry(path, content) for path, content in installed.items()},
-            "generations": generations(vault),
+            "generations": generations(vault, settings(spec)),
             "ruleset": spec.serve,
         }
     )
@@ -319,7 +367,7 @@ def _entry(path: str, content: str) -> dict[str, str]:
     }
 
 
-def generations(vault: "Vault") -> dict[str, str]:
+def generations(vault: "Vault", options: "Options") -> dict[str, str]:
     """Digest the part of each daemon that has to be restarted alone when its own part changes.
 
     The cluster daemon's other part, the master's address, is the supervisor's: it may hear of a
@@ -327,13 +375,16 @@ def generations(vault: "Vault") -> dict[str, str]:
     """
     identity = [vault.api.certificate, vault.api.private_key]
     tokens = [vault.token_private, vault.token_public]
-    parts = {
+    parts: dict[str, list] = {
         "wazuh-clusterd": [vault.cluster_key],
         "wazuh-authd": [vault.enrolment, *identity],
         "wazuh-apid": [_template("api.yaml.j2"), *identity, *tokens],
         "wazuh-modulesd": [],
         "users": [list(pair) for pair in vault.users],
     }
+    for daemon, names in _READ_BY.items():
+        values = options.model_dump(mode="json", include=names, exclude_defaults=True)
+        parts.setdefault(daemon, []).extend([values] if values else [])
     return {name: digests.keyed(vault.digest_key, part) for name, part in parts.items()}
 
 
@@ -347,9 +398,12 @@ def _layer(spec: Spec, vault: "Vault", fetch: Fetch | None) -> dict[str, Mapping
 def _wazuh_service(spec: Spec, vault: "Vault") -> dict:
     """Describe the supervisor; its environment holds what needs all daemons restarted.
 
-    The master's address and the key are left out of the digest: they need one daemon only.
+    The master's address, the key and most options are left out of the digest: they need one
+    daemon only.
     """
-    configuration = _ossec_conf(spec, cluster_key="", master_address="")
+    debug = settings(spec).debug
+    plain = dataclasses.replace(spec, settings=None)
+    configuration = _ossec_conf(plain, cluster_key="", master_address="")
     return {
         "override": "replace",
         "summary": "Wazuh and its supervisor",
@@ -360,7 +414,7 @@ def _wazuh_service(spec: Spec, vault: "Vault") -> dict:
         "environment": {
             "WAZUH_NODE_TYPE": spec.role.value,
             "WAZUH_NODE_NAME": cluster.node_name(spec.unit),
-            "WAZUH_CONFIGURATION": digests.keyed(vault.digest_key, configuration),
+            "WAZUH_CONFIGURATION": digests.keyed(vault.digest_key, [configuration, debug]),
         },
     }
 
@@ -406,7 +460,7 @@ def _json(value: object) -> str:
     return json.dumps(value, indent=1, sort_keys=True) + "\n"
 
 
-def _template(name: str, **values: str | int) -> str:
+def _template(name: str, **values: "str | int | Options") -> str:
     import jinja2
 
     environment = jinja2.Environment(

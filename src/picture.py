@@ -4,11 +4,15 @@ import dataclasses
 import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from src import cluster, digests, exposure, files, origin, rotation, secrets, state, wazuh
 from src.cluster import Role
 from src.network import Network
 from src.relations import Note, Relations
+
+if TYPE_CHECKING:
+    from src.options import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ class Picture:
                 self.juju.origin.address,
                 self.juju.password_option,
                 self.juju.authorities,
+                *(f"{name}={value}" for name, value in sorted(self.juju.settings.items())),
             ),
             request=request,
             serve=self._serve(request) if is_master else None,
@@ -140,7 +145,7 @@ class Picture:
             return "this unit is not configured yet"
         if decision.role(self.juju.unit) is not Role.MASTER:
             return f"only the master fetches: juju run {decision.master} sync-configuration"
-        problems = self.problems()
+        problems = self.juju.origin.read().problems
         return next((f"{option}: {reason}" for option, reason in problems.items()), None)
 
     def is_current(self, fetched: wazuh.Fetched) -> bool:
@@ -157,12 +162,12 @@ class Picture:
 
     def _bad_origin(self) -> bool:
         """Tell whether something is wrong with the options about the repository."""
-        return bool(set(self.workload.applied.problems) - {state.AUTHORITIES})
+        return bool(set(self.workload.applied.problems) - {state.AUTHORITIES, *state.SETTINGS})
 
     def proven(self, contents: secrets.Contents) -> frozenset[str]:
         """Name the secrets whose rotation ends: the master has in force what was to come."""
         found = self.workload.report.in_force
-        wanted = _awaited(contents)
+        wanted = _awaited(contents, self._settings()[0])
         return frozenset(
             label
             for label, part in rotation.PARTS.items()
@@ -188,20 +193,22 @@ class Picture:
         """
         reading = self.juju.origin.read()
         authorities, problem = self._authorities()
-        spec = dataclasses.replace(spec, authorities=authorities)
+        checked, good, wrong = self._settings()
+        spec = dataclasses.replace(spec, authorities=authorities, settings=checked)
         memory = dataclasses.replace(
             self.workload.applied,
             password=digests.keyed(vault.digest_key, vault.enrolment),
             renew_after=vault.renew_after,
             wake=spec.wake,
             serve=spec.serve,
-            problems={**reading.problems, **problem},
+            problems={**wrong, **reading.problems, **problem},
+            settings=good,
             authorities=authorities,
             related=self.relations.digest(vault.digest_key) if self.relations else "",
             address=self.network.address if self.network else "",
             balancer=self.network.service.address if self.network else "",
             notes=self._noted(),
-            awaits=_awaited(before),
+            awaits=_awaited(before, checked),
             policy=policy,
         )
         fetch = None
@@ -238,7 +245,17 @@ class Picture:
         """Tell what is wrong with which option; the answer of the last hook where it holds."""
         if self.is_settled():
             return self.workload.applied.problems
-        return {**self.juju.origin.read().problems, **self._authorities()[1]}
+        return {
+            **self._settings()[2],
+            **self.juju.origin.read().problems,
+            **self._authorities()[1],
+        }
+
+    def _settings(self) -> "tuple[Options, dict, dict[str, str]]":
+        """Check the small options: their values, the texts of these, the reasons by option."""
+        from src import options
+
+        return options.parse(self.juju.settings, self.workload.applied.settings)
 
     def _authorities(self) -> tuple[str, dict[str, str]]:
         """Read whose certificates senders come with; for what is no good, the last good value."""
@@ -286,7 +303,7 @@ class Picture:
         )
 
 
-def _awaited(contents: secrets.Contents) -> dict[str, str]:
+def _awaited(contents: secrets.Contents, checked: "Options") -> dict[str, str]:
     """Return the generations that end the rotations which Juju has on record."""
     parts = [
         part
@@ -295,5 +312,5 @@ def _awaited(contents: secrets.Contents) -> dict[str, str]:
     ]
     if not parts:
         return {}
-    generations = files.generations(secrets.open_vault(contents))
+    generations = files.generations(secrets.open_vault(contents), checked)
     return {part: generations[part] for part in parts}

@@ -10,6 +10,21 @@ from src.deploy_key import DeployKey, parse_key
 from src.origin import KNOWN_HOSTS, REPOSITORY, SSH_KEY, Origin, proxies
 
 PEERS = "wazuh-peers"
+SETTINGS = (
+    "log-level",
+    "log-alert-level",
+    "email-to",
+    "email-from",
+    "email-smtp-server",
+    "email-alert-level",
+    "syslog-output",
+    "agent-force",
+    "agent-force-disconnected-time",
+    "agent-force-after-registration-time",
+    "vulnerability-detection",
+    "vulnerability-feed-url",
+)
+"""The options that `src/options.py` checks, which costs an import."""
 SECRETS_DIGEST = "secrets"
 SERVICE = "service"
 ENROLMENT_OPTION = "agent-password"
@@ -39,6 +54,8 @@ class State:
     peers: Peers
     origin: Origin
     """What is said of the configuration repository."""
+    settings: Mapping[str, str | int | float | bool]
+    """The small options as people set them, good or bad."""
     password_option: str
     """The id of the secret of the option `agent-password`; empty when it is not set."""
     agent_password: secrets.AgentPassword
@@ -79,6 +96,7 @@ def load(model: ops.Model) -> State:
         leader=model.unit.is_leader(),
         peers=peers,
         origin=_origin(model),
+        settings={name: model.config[name] for name in SETTINGS if name in model.config},
         password_option=password_option,
         agent_password=secrets.read_agent_password(model, password_option),
         rotation=str(model.config.get(ROTATION_OPTION, rotation.NEVER)).strip(),

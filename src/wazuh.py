@@ -83,6 +83,8 @@ class Applied:
     serve: Mapping[str, str | None] | None = None
     problems: Mapping[str, str] = field(default_factory=dict)
     """Why which option was not taken."""
+    settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    """The small options as they were last taken: what counts where one is wrong now."""
     authorities: str = ""
     """The last good value of the option `logs-ca-cert`, PEM."""
     related: str = ""
@@ -312,6 +314,7 @@ _TYPES: dict[str, type | types.UnionType] = {
     "wake": int,
     "serve": dict | None,
     "problems": dict,
+    "settings": dict,
     "authorities": str,
     "kept": str,
     "kept_at": str,

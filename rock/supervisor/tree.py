@@ -52,6 +52,7 @@ _OPTIONAL = {
     "wazuh-integratord": "integration",
     "wazuh-csyslogd": "syslog_output",
     "wazuh-agentlessd": "agentless",
+    "wazuh-maild": "email_notification",
 }
 _CONTROL = "wazuh-control"
 _NODE = re.compile(rb"<node>[^<]*</node>")
@@ -765,7 +766,7 @@ def _front_closed(run: Run) -> bool:
 def _enabled(text: str, block: str) -> bool:
     """Tell whether a block is there and not disabled, by line as wazuh-control reads it."""
     match = re.search(rf"<{block}>(.*?)</{block}>", text, re.DOTALL)
-    return match is not None and "<disabled>yes" not in match.group(1)
+    return match is not None and "<disabled>yes" not in match.group(1) and match.group(1) != "no"
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:

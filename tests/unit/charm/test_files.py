@@ -11,6 +11,7 @@ from tests.unit.charm.world import ROOT, Unit, leader, peer_of
 
 TABLE = {
     "files/etc/ossec.conf": ("root", "wazuh", 0o640),
+    "files/etc/local_internal_options.conf": ("root", "wazuh", 0o640),
     "files/etc/authd.pass": ("root", "wazuh", 0o640),
     "files/etc/sslmanager.cert": ("root", "wazuh", 0o640),
     "files/etc/sslmanager.key": ("root", "wazuh", 0o640),
@@ -104,6 +105,10 @@ def test_given_a_worker_when_rendered_then_desired_is_what_the_supervisor_reads(
         "wazuh-authd",
         "wazuh-apid",
         "wazuh-modulesd",
+        "wazuh-analysisd",
+        "wazuh-csyslogd",
+        "wazuh-maild",
+        "wazuh-monitord",
         "users",
     }
     entry = desired["files"]["api/configuration/ssl/server.key"]

@@ -38,6 +38,7 @@ def test_given_the_options_when_read_then_each_is_used_and_each_used_is_there(me
     used = {
         *exposure.OPTIONS,
         *origin.OPTIONS,
+        *state.SETTINGS,
         state.AUTHORITIES,
         state.ENROLMENT_OPTION,
         state.ROTATION_OPTION,
