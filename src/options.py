@@ -29,11 +29,10 @@ _FORMATS = ("default", "cef", "json", "splunk")
 
 def _words(value: object) -> object:
     """Cut a list at commas and white space; leave anything else to the type's own check."""
-    return tuple(re.split(r"[,\s]+", value.strip(", \t\n"))) if value and _is_text(value) else ()
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip(", \t\n"))
+    if not isinstance(value, str):
+        return value
+    text = value.strip(", \t\n")
+    return tuple(re.split(r"[,\s]+", text)) if text else ()
 
 
 def _addresses(found: tuple[str, ...]) -> tuple[str, ...]:
@@ -97,10 +96,13 @@ class SyslogServer(BaseModel):
     format: str = "default"
 
 
-def _servers(found: tuple[str, ...]) -> tuple[SyslogServer, ...]:
+def _servers(value: object) -> object:
+    found = _words(value)
+    if not isinstance(found, tuple):
+        return found
     if len(found) > _MOST:
         raise ValueError(f"more than {_MOST} servers")
-    return tuple(_server(text) for text in found)
+    return tuple(_server(str(text)) for text in found)
 
 
 def _server(text: str) -> SyslogServer:
@@ -131,7 +133,7 @@ class Options(BaseModel):
     email_from: Annotated[str, AfterValidator(_address)] = ""
     email_smtp_server: Annotated[str, AfterValidator(_host)] = ""
     email_alert_level: _Level = 12
-    syslog_output: Annotated[_Words, AfterValidator(_servers)] = ()
+    syslog_output: Annotated[tuple[SyslogServer, ...], BeforeValidator(_servers)] = ()
     agent_force: bool = True
     agent_force_disconnected_time: Annotated[str, AfterValidator(_time)] = "1h"
     agent_force_after_registration_time: Annotated[str, AfterValidator(_time)] = "1h"

@@ -78,7 +78,7 @@ class Unit:
         leader: bool = True,
         databag: Mapping[str, str] | None = None,
         secrets: Iterable[testing.Secret] = (),
-        config: Mapping[str, str] | None = None,
+        config: Mapping[str, str | int | bool] | None = None,
         reachable: bool = True,
         planned: int = 3,
         app: str = "wazuh-server",
