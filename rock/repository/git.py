@@ -98,7 +98,7 @@ _SENTENCES = (
     ),
     (r"certificate|ssl|tls", "the host's certificate is not trusted, or its TLS fails"),
     (
-        r"reset by peer|empty reply|early eof|hung up|unexpected disconnect|recv failure|"
+        r"reset by |empty reply|early eof|hung up|unexpected disconnect|recv failure|"
         r"invalid index-pack output|bad line length|rpc failed|transfer closed|"
         r"not valid: is this a git repository|error: 5\d\d|"
         r"connection closed by|kex_exchange|banner exchange|broken pipe",
@@ -107,6 +107,10 @@ _SENTENCES = (
     (
         r"not found|error: 404|does not appear to be a git repository",
         "there is no repository at this address",
+    ),
+    (
+        r"could not read from remote repository",
+        "the server breaks off or does not answer as a Git server",
     ),
 )
 _ADDRESS = re.compile(r"(https?|ssh)://\S+")

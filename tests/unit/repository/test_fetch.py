@@ -257,7 +257,7 @@ def test_given_a_large_file_when_fetched_then_the_transfer_ends_at_the_limit(
     [
         ({"file_bytes": 10}, "rules/a.xml is larger than 0 MiB"),
         ({"total_bytes": 10}, "all files are larger than 0 MiB"),
-        ({"files": 0}, "more than 0 rules, decoders and lists"),
+        ({"files": 0}, "more than 0 files in "),
     ],
 )
 def test_given_more_than_a_limit_when_fetched_then_it_is_named(
@@ -266,7 +266,7 @@ def test_given_more_than_a_limit_when_fetched_then_it_is_named(
     origin.commit({"rules/a.xml": rules})
     charm.limits = replace(charm.limits, **limit)
 
-    assert charm.error(url) == sentence
+    assert str(charm.error(url)).startswith(sentence)
 
 
 @contextmanager
