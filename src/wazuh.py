@@ -201,9 +201,10 @@ def pull_state(container: ops.Container) -> str:
 
 
 def give_state(container: ops.Container, answer: str) -> None:
-    """Give the supervisor what `master-state` holds. Raises UnreachableError."""
+    """Give the supervisor what `master-state` holds, once. Raises UnreachableError."""
     try:
-        _push(container, files.File(files.MASTER_STATE, answer))
+        if _pull(container, files.MASTER_STATE) != json.loads(answer):
+            _push(container, files.File(files.MASTER_STATE, answer))
     except _UNREACHABLE as error:
         raise UnreachableError(type(error).__name__) from None
 

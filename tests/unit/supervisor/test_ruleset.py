@@ -223,6 +223,7 @@ def test_given_fifty_files_when_killed_at_every_step_then_it_is_the_old_or_the_n
     new = _texts(places)
     _apply(places)
     real, found = configuration.files.write, {"old": 0, "new": 0}
+    made: list[None] = []
 
     def counted(killed_at: int):
         steps = 0
@@ -239,7 +240,12 @@ def test_given_fifty_files_when_killed_at_every_step_then_it_is_the_old_or_the_n
         return write
 
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
-    for step in [*range(1, 60), *range(-59, 0, 4)]:
+    monkeypatch.setattr(configuration.files, "write", lambda *given: made.append(real(*given)))
+    _apply(places, _NEXT)
+    monkeypatch.setattr(configuration.files, "write", real)
+    _apply(places)
+    last = len(made)
+    for step in [*range(1, last + 1, 2), *range(-last, 0, 8)]:
         monkeypatch.setattr(configuration.files, "write", counted(step))
         try:
             _apply(places, _NEXT)
@@ -256,7 +262,7 @@ def test_given_fifty_files_when_killed_at_every_step_then_it_is_the_old_or_the_n
             assert held == _NEXT
         _apply(places)
     sys.stdout.write(f"50 files: killed at {sum(found.values())} steps, then found {found}\n")
-    assert found["old"] >= 60
+    assert found["old"] > last / 2
     assert found["new"] >= 1
 
 
