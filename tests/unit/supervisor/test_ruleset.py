@@ -245,7 +245,8 @@ def test_given_fifty_files_when_killed_at_every_step_then_it_is_the_old_or_the_n
     monkeypatch.setattr(configuration.files, "write", real)
     _apply(places)
     last = len(made)
-    for step in [*range(1, last + 1, 2), *range(-last, 0, 8)]:
+    # Every moment of the end, and beyond: what is kept of the new commit is not written again.
+    for step in [*range(1, last + 3, 2), *range(-last, 0, 8), *range(-last - 3, 1 - last)]:
         monkeypatch.setattr(configuration.files, "write", counted(step))
         try:
             _apply(places, _NEXT)
