@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from . import parts
+from . import files, parts, values
 from .files import Owner
 from .machine import Desired, Role
 
@@ -86,13 +86,13 @@ class Reader:
     def __init__(self, orders: Path, kept: Path) -> None:
         self._orders = orders
         self._kept = kept
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: files.Stamp | None = None
         self._complaint = ""
         self._last: Order | None = None
 
     def current(self) -> Order | None:
         """Return the newest whole order; None until there is one."""
-        stamp = _stamp(self._orders / "desired.json")
+        stamp = files.stamp(self._orders / "desired.json")
         if stamp is None or stamp == self._stamp:
             return self._last
         try:
@@ -142,14 +142,6 @@ def leaving(orders: Path) -> bool:
     return (orders / "leaving").exists()
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return (status.st_ino, status.st_size, status.st_mtime_ns)
-
-
 def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
@@ -161,7 +153,7 @@ def _bytes(path: Path) -> bytes:
 def _order(orders: Path, content: Mapping[str, object]) -> Order:
     return Order(
         desired=_desired(content),
-        endpoints=_text(content, "endpoints", _HOST),
+        endpoints=values.text(content, "endpoints", _HOST),
         files={path: _file(orders, path, entry) for path, entry in _table(content["files"])},
         generations={name: str(value) for name, value in _table(content.get("generations", {}))},
         ruleset=_ruleset(content.get("ruleset")),
@@ -173,14 +165,14 @@ def _desired(content: Mapping[str, object]) -> Desired:
     if role not in ("master", "worker"):
         raise ValueError("role")
     desired = Desired(
-        epoch=_number(content["epoch"]),
+        epoch=values.number(content["epoch"]),
         role=_role(role),
-        node=_text(content, "node", _NODE),
-        master=_text(content, "master", _NODE),
+        node=values.text(content, "node", _NODE),
+        master=values.text(content, "master", _NODE),
         enrolment=content.get("enrolment", True) is True,
-        high_water=_number(content.get("high-water", 0)),
+        high_water=values.number(content.get("high-water", 0)),
         regardless=content.get("regardless", False) is True,
-        wake=_number(content.get("wake", 0)),
+        wake=values.number(content.get("wake", 0)),
         parts=parts.of(dict(_table(content.get("generations", {})))),
     )
     if desired.epoch < 1 or (desired.role == "master") != (desired.node == desired.master):
@@ -217,16 +209,3 @@ def _table(value: object) -> list[tuple[str, object]]:
     if not isinstance(value, dict):
         raise TypeError("table")
     return [(str(key), item) for key, item in value.items()]
-
-
-def _text(content: Mapping[str, object], name: str, pattern: re.Pattern[str]) -> str:
-    value = content[name]
-    if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise ValueError(name)
-    return value
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-        raise ValueError("number")
-    return value

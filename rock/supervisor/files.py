@@ -22,6 +22,9 @@ class Owner:
 
 WAZUH = Owner("wazuh", "wazuh", 0o640)
 
+#: Inode, size, time of the last change (ns).
+Stamp = tuple[int, int, int]
+
 
 def write(path: Path, content: bytes, owner: Owner) -> None:
     """Replace a file at once and for good (fsync). Raises OSError, and leaves the old then."""
@@ -50,6 +53,15 @@ def rewrite(path: Path, content: bytes, new: Owner) -> None:
         return
     owner = Owner(_user(status.st_uid), _group(status.st_gid), stat.S_IMODE(status.st_mode))
     write(path, content, owner)
+
+
+def stamp(path: Path) -> Stamp | None:
+    """Tell one content of a file from the next without reading it; None when there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def give(descriptor: int, owner: Owner) -> None:

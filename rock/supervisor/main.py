@@ -19,6 +19,7 @@ from . import (
     bundle,
     configuration,
     desired,
+    files,
     health,
     keys,
     machine,
@@ -58,7 +59,7 @@ class Supervisor:
         self._state = machine.begin("", time.monotonic())
         self._memory: machine.Memory | None = None
         self._keys = machine.Keys()
-        self._stamp: tuple[int, int, int] = (-1, -1, -1)
+        self._stamp: files.Stamp | None = (-1, -1, -1)
         self._changed = time.monotonic()
         self._merged = 0
         self._ballast = volume.Ballast(where.own / "ballast")
@@ -75,6 +76,7 @@ class Supervisor:
         self._peers = peers.Peers(where, pace, self._answer, self._people, self._exchange)
         self._store = master_state.Store(where)
         self._given = master_state.Answer(where)
+        self._taken: master_state.State | None = None
         self._returners = returners.Returners(where)
 
     def run(self) -> int:
@@ -202,11 +204,12 @@ class Supervisor:
         return free >= senses.ENOUGH
 
     def _restored(self) -> master_state.State:
-        """Return what the charm gave back of `master-state`, and keep the users in it."""
+        """Return what the charm gave back of `master-state`, and keep the users in it once."""
         state = self._given.look() or master_state.State()
-        if state.people is not None:
+        if state.people is not None and state is not self._taken:
             try:
                 self._people.offer(state.people)
+                self._taken = state
             except (rbac.CopyError, OSError) as error:
                 self._complain(f"the users in master-state cannot be used: {error}")
         return state
@@ -218,7 +221,7 @@ class Supervisor:
             self._complain(f"the volume's memory cannot be read: {error}")
 
     def _read_keys(self, now: float) -> None:
-        stamp = tree.stamp(self._places)
+        stamp = files.stamp(self._places.client_keys)
         if stamp == self._stamp:
             return
         try:

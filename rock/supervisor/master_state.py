@@ -16,7 +16,7 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import files, keys, rbac
+from . import files, keys, rbac, values
 from .machine import Edition, Keys
 from .places import Places
 
@@ -68,11 +68,11 @@ def load(text: str) -> State:
         content = json.loads(unpacker.decompress(packed, _UNPACKED))
         if not unpacker.eof or content["schema"] != _SCHEMA:
             raise StateError("not whole, or of another schema")
-        highest, found, people = content["highest-id"], content["keys"], content["rbac"]
+        highest = values.number(content["highest-id"])
+        found, people = content["keys"], content["rbac"]
     except (ValueError, KeyError, TypeError, RecursionError, zlib.error, binascii.Error) as error:
         raise StateError(type(error).__name__) from None
-    known = isinstance(highest, int) and not isinstance(highest, bool) and 0 <= highest < 2**53
-    if not (known and isinstance(found, str | None) and isinstance(people, str | None)):
+    if not (isinstance(found, str | None) and isinstance(people, str | None)):
         raise StateError("a value of another type")
     return State(highest, found, people)
 
@@ -110,13 +110,13 @@ class Answer:
 
     def __init__(self, places: Places) -> None:
         self._path = places.orders / "master-state.json"
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: files.Stamp | None = None
         self._state: State | None = None
         self._summary = Keys()
 
     def look(self) -> State | None:
         """Return it; None as long as there is no answer. Nothing to be had is an empty one."""
-        stamp = _stamp(self._path)
+        stamp = files.stamp(self._path)
         if stamp != self._stamp:
             self._state = None if stamp is None else _read(self._path)
             self._summary = keys.summary(self._state.keys or "") if self._state else Keys()
@@ -139,11 +139,3 @@ def _read(path: Path) -> State:
     except (StateError, OSError, ValueError, KeyError, TypeError) as error:
         _log.error("master-state cannot be used: %s", type(error).__name__)
         return State()
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return (status.st_ino, status.st_mtime_ns)

@@ -23,7 +23,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import files
+from . import files, values
 from .machine import Edition
 from .places import Places
 
@@ -77,7 +77,7 @@ def load(text: str) -> Copy:
         content = json.loads(text)
         if content["schema"] != _SCHEMA:
             raise CopyError("a copy of another schema")
-        edition = Edition(_number(content["epoch"]), _number(content["counter"]))
+        edition = Edition(values.number(content["epoch"]), values.number(content["counter"]))
         settings = content["settings"]
         copy = Copy(
             edition,
@@ -107,12 +107,6 @@ def _unpack(text: str) -> bytes:
 def _digest(database: bytes, settings: bytes | None) -> str:
     parts = (database, b"" if settings is None else b"1" + settings)
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-        raise ValueError("number")
-    return value
 
 
 class Keeper:
@@ -261,12 +255,4 @@ def _settings(folder: Path) -> bytes | None:
 def _stamp(folder: Path) -> tuple[object, ...]:
     """Tell one state of the files from the next, without reading them."""
     names = ("rbac.db", "rbac.db-journal", "rbac.db-wal", "security.yaml")
-    return tuple(_stamp_of(folder / name) for name in names)
-
-
-def _stamp_of(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return (status.st_ino, status.st_size, status.st_mtime_ns)
+    return tuple(files.stamp(folder / name) for name in names)

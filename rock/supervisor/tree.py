@@ -19,7 +19,6 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from . import bundle, configuration, files, keys, processes, rbac, seed, users
 from .desired import Order
@@ -118,7 +117,7 @@ class Tree:
         self._applied: tuple[Order, str, frozenset[str], str] | None = None
         self._fragment = b""
         self._restarts: Mapping[str, str] = {}
-        self._stamps: tuple[tuple[int, ...], ...] = ()
+        self._stamps: tuple[files.Stamp | None, ...] = ()
         self._users: dict[str, users.User] = {}
         self._preset = ""  # the users' generation that the database is known to have
         self._fresh = False  # and no start has used it yet
@@ -429,9 +428,9 @@ class Tree:
         match = _KEY.search(path.read_bytes())
         return match.group() if match else None
 
-    def _stamp(self, order: Order) -> tuple[tuple[int, ...], ...]:
+    def _stamp(self, order: Order) -> tuple[files.Stamp | None, ...]:
         """Tell whether somebody touched an installed file, without reading it."""
-        return tuple(_touched(self._places.home / path) for path in sorted(order.files))
+        return tuple(files.stamp(self._places.home / path) for path in sorted(order.files))
 
     def _refresh(self, run: Run, order: Order) -> None:
         """Follow a changed order of the same role: files, then the daemons that read them."""
@@ -668,35 +667,18 @@ class Tree:
     def _quiet(self) -> None:
         """Let authd write what it has acknowledged; a clean stop would drop it."""
         self._door.shut(1.0)
-        since, before = time.monotonic(), stamp(self._places)
+        since, before = time.monotonic(), files.stamp(self._places.client_keys)
         quiet = min(1.0, self._times.quiet)
 
         def settled() -> bool:
             nonlocal since, before
-            now = stamp(self._places)
+            now = files.stamp(self._places.client_keys)
             if now != before:
                 since, before = time.monotonic(), now
             waited = time.monotonic() - since
             return waited >= quiet and database_answers(self._places.home, 0.5)
 
         processes.wait_until(settled, 3.0)
-
-
-def stamp(places: Places) -> tuple[int, int, int]:
-    """Tell one client.keys from the next, without reading it."""
-    try:
-        status = places.client_keys.stat()
-    except OSError:
-        return (0, 0, 0)
-    return (status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-def _touched(path: Path) -> tuple[int, ...]:
-    try:
-        status = path.stat()
-    except OSError:
-        return ()
-    return (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def environment() -> dict[str, str]:

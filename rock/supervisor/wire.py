@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
+from . import values
 from .machine import Answer, Edition, Keys, Phase, Term
 from .parts import Parts
 
@@ -116,19 +117,19 @@ def _load(content: object, heard: float) -> Message:
         raise ValueError("schema")
     keys, rbac = (_optional(content, name) for name in ("keys", "rbac"))
     answer = Answer(
-        node=_text(content, "node", _NODE),
+        node=values.text(content, "node", _NODE),
         term=_term(content, "epoch", "master"),
-        served=_number(content, "served"),
+        served=values.number(content["served"]),
         serving=_term(content, "serving-epoch", "serving-master"),
         phase=_phase(content),
-        released=_number(content, "released"),
+        released=values.number(content["released"]),
         keys=Keys(
-            _number(content, "agents"),
-            _number(content, "highest-id"),
-            _text(content, "digest", _HEX),
-            _number(content, "removed"),
+            values.number(content["agents"]),
+            values.number(content["highest-id"]),
+            values.text(content, "digest", _HEX),
+            values.number(content["removed"]),
         ),
-        incarnation=_text(content, "incarnation", _TOKEN),
+        incarnation=values.text(content, "incarnation", _TOKEN),
         rbac=_edition(content),
         hears_master=content.get("hears-master") is True,
         leaving=content.get("leaving") is True,
@@ -146,7 +147,7 @@ def _load(content: object, heard: float) -> Message:
 
 def _tree(content: Mapping[str, object], name: str) -> str:
     """Read a commit's name; units of an older image say nothing of it."""
-    return _text(content, name, _TREE) if content.get(name) else ""
+    return values.text(content, name, _TREE) if content.get(name) else ""
 
 
 def _version(content: Mapping[str, object]) -> str:
@@ -166,15 +167,15 @@ def _edition(content: Mapping[str, object]) -> Edition:
     """Read which copy a unit holds; one of an older image says nothing of it."""
     if "rbac-epoch" not in content:
         return Edition()
-    return Edition(_number(content, "rbac-epoch"), _number(content, "rbac-counter"))
+    return Edition(values.number(content["rbac-epoch"]), values.number(content["rbac-counter"]))
 
 
 def _term(content: Mapping[str, object], epoch: str, master: str) -> Term:
     """Read who is master; epoch 0 and no name go together."""
-    number = _number(content, epoch)
+    number = values.number(content[epoch])
     if number == 0:
         return Term()
-    return Term(number, _text(content, master, _NODE))
+    return Term(number, values.text(content, master, _NODE))
 
 
 def _parts(content: Mapping[str, object], name: str) -> Parts:
@@ -183,7 +184,7 @@ def _parts(content: Mapping[str, object], name: str) -> Parts:
     if not isinstance(table, dict):
         raise TypeError(name)
     known = [field.name for field in dataclasses.fields(Parts) if field.name in table]
-    return Parts(**{field: _text(table, field, _TOKEN) for field in known})
+    return Parts(**{field: values.text(table, field, _TOKEN) for field in known})
 
 
 def _phase(content: Mapping[str, object]) -> Phase:
@@ -192,17 +193,3 @@ def _phase(content: Mapping[str, object]) -> Phase:
         if value == phase:
             return phase
     raise ValueError("phase")
-
-
-def _text(content: Mapping[str, object], name: str, pattern: re.Pattern[str]) -> str:
-    value = content[name]
-    if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise ValueError(name)
-    return value
-
-
-def _number(content: Mapping[str, object], name: str) -> int:
-    value = content[name]
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-        raise ValueError(name)
-    return value

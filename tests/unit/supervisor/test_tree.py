@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from supervisor import desired, processes, tree, users
+from supervisor import desired, files, processes, tree, users
 from supervisor.machine import FRONT, Run
 from supervisor.places import Places
 from supervisor.processes import Process, Table
@@ -23,11 +23,11 @@ def test_given_keys_that_are_still_written_when_authd_is_to_end_then_quiet_is_wa
     stamps = iter([(1, n, n) for n in range(6)])
     seen = []
 
-    def stamp(_places: Places) -> tuple[int, int, int]:
+    def stamp(_path: Path) -> files.Stamp:
         seen.append(next(stamps, (1, 5, 5)))
         return seen[-1]
 
-    monkeypatch.setattr(tree, "stamp", stamp)
+    monkeypatch.setattr(files, "stamp", stamp)
     monkeypatch.setattr(tree, "database_answers", lambda _home, _seconds: True)
     tree.Tree(Places(home=tmp_path), REAL.scaled(10))._quiet()
     assert len(seen) > 6, "what authd acknowledged is written before it ends"
