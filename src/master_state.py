@@ -39,16 +39,9 @@ def _next(kept_at: str) -> str:
         return ""
 
 
-def keep(app: ops.Application, model: ops.Model, text: str) -> None:
+def keep(model: ops.Model, text: str) -> None:
     """Put it into the secret, which is made when there is none. Only the leader may."""
-    content = {_KEY: text}
-    try:
-        secret = model.get_secret(label=LABEL)
-    except ops.SecretNotFoundError:
-        app.add_secret(content, label=LABEL, description="taken up by a master without a volume")
-        return
-    if secret.get_content(refresh=True) != content:
-        secret.set_content(content)
+    secrets.put(model, LABEL, {_KEY: text}, "taken up by a master without a volume")
 
 
 def answer(model: ops.Model) -> str:
@@ -57,8 +50,12 @@ def answer(model: ops.Model) -> str:
     Raises secrets.UnavailableError when it cannot be read now: then nobody may say so.
     """
     found = secrets.read(model, LABEL)
-    return json.dumps({"schema": 1, _KEY: (found or {}).get(_KEY)}) + "\n"
+    return _written(found.get(_KEY) if found else None)
 
 
-NOTHING = json.dumps({"schema": 1, _KEY: None}) + "\n"
+def _written(content: str | None) -> str:
+    return json.dumps({"schema": 1, _KEY: content}) + "\n"
+
+
+NOTHING = _written(None)
 """The answer in a new application, which nobody has to ask for."""

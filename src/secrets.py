@@ -120,18 +120,27 @@ def first_missing(contents: Contents) -> str | None:
     return next((label for label in LABELS if not _is_whole(label, contents)), None)
 
 
+def digest(contents: Contents) -> str:
+    """Return a keyed digest of all that units are to bring into force of these secrets."""
+    found = _effective(contents)
+    return digests.keyed(digest_key(found[CLUSTER_KEY]), found)
+
+
+def _effective(contents: Contents) -> dict[str, Content]:
+    return {label: rotation.effective(contents[label]) for label in LABELS}
+
+
 def open_vault(contents: Contents) -> Vault:
     """Return the secrets as units are to bring them into force.
 
     Call it when `first_missing` finds nothing. The end of a rotation changes nothing here, so
     that no unit has anything to do then.
     """
-    contents = {label: rotation.effective(contents[label]) for label in LABELS}
-    key = digest_key(contents[CLUSTER_KEY])
+    contents = _effective(contents)
     users, api, peer = contents[API_USERS], contents[API_IDENTITY], contents[PEER_IDENTITY]
     return Vault(
         cluster_key=contents[CLUSTER_KEY]["key"],
-        digest_key=key,
+        digest_key=digest_key(contents[CLUSTER_KEY]),
         users=tuple((name, users[name]) for name in USERS),
         authority=trusted(contents[AUTHORITY]),
         api=Identity(api["certificate"], api["private-key"]),
@@ -139,7 +148,7 @@ def open_vault(contents: Contents) -> Vault:
         token_private=api["jwt-private"],
         token_public=api["jwt-public"],
         enrolment=contents[ENROLMENT]["password"],
-        digest=digests.keyed(key, contents),
+        digest=digest(contents),
         renew_after=_renew_after(contents).isoformat(),
     )
 
@@ -171,20 +180,20 @@ class Kept:
     """What Juju will have: besides, what rotations that begin now are to bring."""
 
 
-def ensure(app: ops.Application, model: ops.Model, contents: Contents, wishes: Wishes) -> Kept:
+def ensure(model: ops.Model, contents: Contents, wishes: Wishes) -> Kept:
     """Make what is missing, renew what expires, end and begin rotations; for the leader alone.
 
     What a rotation brings has to be Juju's before it is Wazuh's: this hook may still fail.
     """
     acted_on = {**contents, **wishes.given}
     told = dict(acted_on)
-    for label, make in _recipes(app.name, wishes).items():
+    for label, make in _recipes(model.app.name, wishes).items():
         wanted = make(acted_on)
         if not wanted:
             continue
         acted_on[label], told[label] = wanted, _begun(label, {**acted_on, label: wanted}, wishes)
         if label not in contents:
-            app.add_secret(told[label], label=label, rotate=_rotate(label, wishes.policy))
+            model.app.add_secret(told[label], label=label, rotate=_rotate(label, wishes.policy))
         elif told[label] != contents[label]:
             model.get_secret(label=label).set_content(told[label])
     return Kept(acted_on, told)
@@ -229,55 +238,46 @@ def follow_policy(model: ops.Model, policy: str) -> bool:
     return followed
 
 
-def store(app: ops.Application, model: ops.Model, label: str, content: Content) -> str:
-    """Put the content into the application's secret of this label and return the secret's id."""
+def put(model: ops.Model, label: str, content: Content, description: str = "") -> ops.Secret:
+    """Have the application's secret of this label hold this; the leader alone may."""
     try:
         secret = model.get_secret(label=label)
+        held = secret.get_content(refresh=True)
     except ops.SecretNotFoundError:
-        return _short(str(app.add_secret(content, label=label).id))
-    secret.set_content(content)
-    return _short(secret.get_info().id)
+        return model.app.add_secret(content, label=label, description=description or None)
+    if held != content:
+        secret.set_content(content)
+    return secret
 
 
 def share(
-    app: ops.Application,
-    model: ops.Model,
-    label: str,
-    content: Content,
-    told: Mapping[int, bool],
-    endpoint: str,
+    model: ops.Model, label: str, content: Content, told: Mapping[int, bool], endpoint: str
 ) -> str:
     """Put the content into the application's secret and grant it to other applications.
 
     `told` has the endpoint's relations by id, and whether they were granted it before. Returns
     the secret's id; the leader alone may call it.
     """
-    try:
-        secret = model.get_secret(label=label)
-        if secret.get_content(refresh=True) != content:
-            secret.set_content(content)
-        secret_id = secret.get_info().id
-    except ops.SecretNotFoundError:
-        secret = app.add_secret(content, label=label)
-        secret_id = str(secret.id)
+    secret = put(model, label, content)
     for number, granted in told.items():
         relation = model.get_relation(endpoint, number)
         if relation is not None and not granted:
             secret.grant(relation)
-    return _short(secret_id)
+    return id_of(secret)
 
 
 def find(model: ops.Model, label: str) -> str:
     """Return the id of the application's secret; the leader alone. Raises UnavailableError."""
     try:
-        return _short(model.get_secret(label=label).get_info().id)
+        return id_of(model.get_secret(label=label))
     except ops.ModelError:
         raise UnavailableError(label) from None
 
 
-def _short(secret_id: str) -> str:
+def id_of(secret: ops.Secret) -> str:
     """Return the id as people give it to `juju show-secret`, without the model's."""
-    return "secret:" + secret_id.removeprefix("secret:").rpartition("/")[2]
+    known = secret.id or secret.get_info().id
+    return "secret:" + known.removeprefix("secret:").rpartition("/")[2]
 
 
 def follow(secret: ops.Secret) -> None:

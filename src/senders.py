@@ -17,7 +17,6 @@ class RefusedError(ValueError):
 
 
 def issue(
-    app: ops.Application,
     model: ops.Model,
     *,
     name: str,
@@ -35,7 +34,7 @@ def issue(
     life = datetime.timedelta(days=days)
     if request:
         return {"name": name, **_sign(authority, name, request, now, life)}
-    return {"name": name, **_make(app, model, authority, name, now, life)}
+    return {"name": name, **_make(model, authority, name, now, life)}
 
 
 def _check(name: str, days: int) -> None:
@@ -75,7 +74,6 @@ def _sign(
 
 
 def _make(
-    app: ops.Application,
     model: ops.Model,
     authority: secrets.Content,
     name: str,
@@ -97,5 +95,5 @@ def _make(
         "private-key": pair.private_key,
         "authority": secrets.trusted(authority),
     }
-    secret_id = secrets.store(app, model, f"sender-{name}", content)
+    secret_id = secrets.id_of(secrets.put(model, f"sender-{name}", content))
     return {"secret": secret_id, "command": f"juju show-secret --reveal {secret_id}"}

@@ -1,10 +1,11 @@
 """The workload container: the only place that touches it, through Pebble alone."""
 
+import contextlib
 import http.client
 import json
 import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import ops
@@ -177,44 +178,53 @@ def apply(container: ops.Container, found: Workload, change: Change) -> None:
 
     Raises UnreachableError; the next hook then begins again with everything.
     """
-    try:
+    with _reaching():
         _apply(container, found, change)
-    except _UNREACHABLE as error:
-        raise UnreachableError(f"{type(error).__name__}: {error}") from error
+
+
+def fetch(container: ops.Container) -> None:
+    """Have the configuration repository fetched, without waiting. Raises UnreachableError."""
+    with _reaching():
+        _start_fetching(container)
 
 
 def leave(container: ops.Container, found: Workload) -> None:
     """Tell the supervisor that this unit is being removed. Raises UnreachableError."""
-    try:
+    with _reaching():
         _push(container, files.File(files.LEAVING, ""))
         _push(container, _memory(found.applied, leaving=True))
-    except _UNREACHABLE as error:
-        raise UnreachableError(f"{type(error).__name__}: {error}") from error
 
 
 def pull_state(container: ops.Container) -> str:
     """Fetch what the supervisor has prepared for `master-state`. Raises UnreachableError."""
-    try:
+    with _reaching(silent=True):
         return container.pull(PREPARED).read()
-    except _UNREACHABLE as error:
-        raise UnreachableError(type(error).__name__) from None
 
 
 def give_state(container: ops.Container, answer: str) -> None:
     """Give the supervisor what `master-state` holds, once. Raises UnreachableError."""
-    try:
+    with _reaching(silent=True):
         if _pull(container, files.MASTER_STATE) != json.loads(answer):
             _push(container, files.File(files.MASTER_STATE, answer))
-    except _UNREACHABLE as error:
-        raise UnreachableError(type(error).__name__) from None
 
 
 def remember(container: ops.Container, found: Workload, kept: str, kept_at: str) -> None:
     """Remember what was put into `master-state`, and when. Raises UnreachableError."""
-    try:
+    with _reaching():
         _push(container, _memory(found.applied, kept=kept, kept_at=kept_at))
+
+
+@contextlib.contextmanager
+def _reaching(*, silent: bool = False) -> Iterator[None]:
+    """Make one error of all that Pebble and the way to it may raise.
+
+    `silent`: say its kind only, where its text might show a secret.
+    """
+    try:
+        yield
     except _UNREACHABLE as error:
-        raise UnreachableError(type(error).__name__) from None
+        kind = type(error).__name__
+        raise UnreachableError(kind if silent else f"{kind}: {error}") from None
 
 
 def _apply(container: ops.Container, found: Workload, change: Change) -> None:
@@ -237,16 +247,12 @@ def _apply(container: ops.Container, found: Workload, change: Change) -> None:
         container.add_layer(files.LAYER, ops.pebble.Layer(_mutable(layer)), combine=True)
         container.pebble.replan_services(timeout=0)
     if change.fetch:
-        container.pebble.start_services(["repository"], timeout=0)
+        _start_fetching(container)
     _push(container, memory)
 
 
-def fetch(container: ops.Container) -> None:
-    """Have the configuration repository fetched, without waiting. Raises UnreachableError."""
-    try:
-        container.pebble.start_services(["repository"], timeout=0)
-    except _UNREACHABLE as error:
-        raise UnreachableError(f"{type(error).__name__}: {error}") from error
+def _start_fetching(container: ops.Container) -> None:
+    container.pebble.start_services(["repository"], timeout=0)
 
 
 def _push(container: ops.Container, file: files.File) -> None:

@@ -1,0 +1,140 @@
+"""The charm's actions: what a person asks of it, checked, done or refused in one sentence."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol
+
+import ops
+
+from src import cluster, enrolment, rotation, secrets, senders
+from src.occasion import Occasion
+from src.picture import Picture
+
+Results = dict[str, str | int]
+
+
+class RefusedError(ValueError):
+    """An action that is not done; the text says why, and what to do instead."""
+
+
+_REFUSED = (RefusedError, cluster.RefusedError, rotation.RefusedError, senders.RefusedError)
+
+
+class Charm(Protocol):
+    """What actions need of the charm."""
+
+    waiting_for: str | None
+    rotation: rotation.Answer
+
+    @property
+    def model(self) -> ops.Model:
+        """Juju's model."""
+        ...
+
+    @property
+    def picture(self) -> Picture:
+        """What this hook finds."""
+        ...
+
+    def begin(self, occasion: Occasion) -> None:
+        """Say what this hook is to look at, before `picture` is asked for."""
+
+    def reconcile(self, chosen: cluster.Decision | None = None) -> None:
+        """Bring the unit to what `picture` says, and to what a person chose."""
+
+
+class Actions(ops.Object):
+    """Runs each action: its results, or why it failed."""
+
+    def __init__(self, parent: ops.CharmBase, charm: Charm) -> None:
+        super().__init__(parent, "actions")
+        self._charm = charm
+        for name in _ACTIONS:
+            self.framework.observe(parent.on[name].action, self._on_action)
+
+    def _on_action(self, event: ops.ActionEvent) -> None:
+        name = event.handle.kind.removesuffix("_action").replace("_", "-")
+        try:
+            event.set_results(_ACTIONS[name](self._charm, event))
+        except _REFUSED as reason:
+            event.fail(str(reason))
+
+
+def _leaders(charm: Charm, action: str) -> None:
+    """Refuse what only the leader may do, since it alone may write for the application."""
+    if not charm.model.unit.is_leader():
+        name = charm.model.app.name
+        raise RefusedError(f"only the leader can do this: juju run {name}/leader {action} …")
+
+
+def _promote(charm: Charm, event: ops.ActionEvent) -> Results:
+    """Have the unit that a person chose become master; this leader does not undo it."""
+    _leaders(charm, "promote")
+    picture = charm.picture
+    if picture.juju.missing():
+        raise RefusedError(f"not possible yet: {picture.juju.missing()}")
+    current, force = picture.juju.peers.decision, event.params.get("force") is True
+    outlook = dataclasses.replace(picture.outlook(current), planned=picture.planned())
+    unit = str(event.params.get("unit", ""))
+    chosen = cluster.choose(current, outlook, unit, force=force)
+    charm.reconcile(chosen)
+    if charm.waiting_for:
+        raise RefusedError(f"not possible now: {charm.waiting_for}")
+    return {"master": chosen.master, "epoch": chosen.epoch}
+
+
+def _rotate_secret(charm: Charm, event: ops.ActionEvent) -> Results:
+    """Begin to rotate; the secrets themselves say how far it is."""
+    _leaders(charm, "rotate-secret")
+    asked = rotation.labels(str(event.params.get("secret", "")))
+    charm.begin(Occasion(look=True, closely=True, asked=asked))
+    charm.reconcile()
+    answer = charm.rotation
+    if not answer.begin:
+        left = "; ".join(answer.left)
+        reasons = charm.waiting_for or left or charm.picture.juju.missing()
+        raise RefusedError(reasons or "the cluster is not deployed yet")
+    return {**answer.results()}
+
+
+def _sync_configuration(charm: Charm, _event: ops.ActionEvent) -> Results:
+    """Have the configuration repository looked at now, not at the next update-status."""
+    charm.begin(Occasion(again=True))
+    reason = charm.picture.why_no_fetch()
+    if reason:
+        raise RefusedError(reason)
+    charm.reconcile()
+    return {"result": "asked for; the status shows the commit when it is in place"}
+
+
+def _enrolment_command(charm: Charm, _event: ops.ActionEvent) -> Results:
+    """Tell how a host enrols; the password itself stays in its secret."""
+    _leaders(charm, "enrolment-command")
+    try:
+        secret_id = secrets.find(charm.model, secrets.ENROLMENT)
+    except secrets.UnavailableError as label:
+        raise RefusedError(f"not possible yet: the secret {label} cannot be read") from None
+    names, address = charm.picture.juju.names, charm.picture.address
+    return {**enrolment.tell(address or names.service, secret_id)}
+
+
+def _issue_sender_certificate(charm: Charm, event: ops.ActionEvent) -> Results:
+    """Issue a syslog sender's certificate; only the leader may make a secret."""
+    _leaders(charm, "issue-sender-certificate")
+    issued = senders.issue(
+        charm.model,
+        name=event.params.get("name", ""),
+        days=event.params.get("days", senders.DAYS),
+        request=event.params.get("signing-request", ""),
+        now=charm.picture.now,
+    )
+    return {**issued}
+
+
+_ACTIONS: dict[str, Callable[[Charm, ops.ActionEvent], Results]] = {
+    "enrolment-command": _enrolment_command,
+    "issue-sender-certificate": _issue_sender_certificate,
+    "promote": _promote,
+    "rotate-secret": _rotate_secret,
+    "sync-configuration": _sync_configuration,
+}

@@ -1,0 +1,143 @@
+"""What the leader does for the whole application: secrets, relations, Service, the decision.
+
+Only the unit that leads comes here. What a function finds out comes back in a new picture.
+"""
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+
+import ops
+
+from src import cluster, exposure, network, relations, rotation, secrets, state
+from src.occasion import Occasion
+from src.picture import Picture
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Led:
+    """What has become of the application's secrets and relations."""
+
+    kept: secrets.Kept
+    picture: Picture
+    rotation: rotation.Answer
+    policy: str
+    """The rotation policy that all secrets have; empty when that is not known."""
+
+
+def lead(model: ops.Model, picture: Picture, occasion: Occasion, found: secrets.Contents) -> Led:
+    """Bring the application's secrets and our side of the relations up to date."""
+    juju, now = picture.juju, picture.now
+    contents = {**found, **secrets.read_all(model, secrets.LEADERS_LABELS)}
+    related = picture.relations or relations.load(model)
+    heard = network.read(related, juju.names, contents, now, _expose(picture, contents))
+    whole = not secrets.first_missing(contents)
+    option = state.ENROLMENT_OPTION if juju.password_option else None
+    answer = rotation.answer(occasion.asked, contents, set_by_option=option)
+    wishes = secrets.Wishes(
+        hosts=heard.hosts,
+        agent_password=juju.agent_password,
+        now=now,
+        given=heard.given,
+        proven=picture.proven(contents) if whole else frozenset(),
+        begin=answer.begin,
+        policy=picture.policy() or rotation.NEVER,
+    )
+    kept = secrets.ensure(model, contents, wishes)
+    changes = network.wanted(related, juju.names, kept.told, _share(model, related, kept))
+    relations.publish(model, changes)
+    policy = _follow_policy(model, picture, occasion, found)
+    return Led(kept, picture.knowing(related.with_ours(changes), heard), answer, policy)
+
+
+def _share(model: ops.Model, related: relations.Relations, kept: secrets.Kept) -> str:
+    """Hand the API's credentials to who is related; returns the secret's id, if there is one.
+
+    Of a rotation they get what is in force, until all units have what comes.
+    """
+    told = network.granted(related)
+    if not told:
+        return ""
+    content = network.credentials(kept.acted_on)
+    return secrets.share(model, secrets.API_CLIENT, content, told, relations.WAZUH_API)
+
+
+def _expose(picture: Picture, contents: secrets.Contents) -> network.Service:
+    """Make the Service what the options say, or say why it is not; nothing stops for it."""
+    key = contents.get(secrets.CLUSTER_KEY)
+    present = network.Service(picture.juju.peers.service, picture.workload.applied.balancer)
+    if key is None:
+        return present
+    try:
+        wanted = exposure.parse(picture.juju.exposure)
+    except exposure.BadOptionError as reason:
+        note = relations.Note(reason.option, reason.reason, bad=True)
+        return dataclasses.replace(present, notes=(note,))
+    if not picture.asks(secrets.digest_key(key), wanted):
+        return present
+    from src import kubernetes
+
+    try:
+        address = kubernetes.expose(picture.juju.names, wanted)
+    except kubernetes.RefusedError as reason:
+        note = relations.Note(exposure.TYPE, str(reason), bad=True)
+        return dataclasses.replace(present, notes=(note,))
+    mark = picture.service_mark(secrets.digest_key(key), wanted)
+    waits = wanted.type == exposure.LOAD_BALANCER and not address
+    note = relations.Note(exposure.TYPE, "waiting for the load balancer's address")
+    return network.Service(mark, address, (note,) if waits else ())
+
+
+def _follow_policy(
+    model: ops.Model, picture: Picture, occasion: Occasion, found: secrets.Contents
+) -> str:
+    """Set the option's rotation policy; returns the one that all secrets have, if known."""
+    wanted, known = picture.policy(), picture.workload.applied.policy
+    if wanted is None or (wanted == known and not occasion.elected):
+        return known
+    if not set(rotation.PARTS) & set(found):
+        return wanted
+    return wanted if secrets.follow_policy(model, wanted) else ""
+
+
+def publish(model: ops.Model, picture: Picture, digest: str) -> cluster.Decision | None:
+    """Tell all units who is master and which secrets hold, only on change."""
+    decision = picture.next_decision()
+    told = decision or picture.juju.peers.decision
+    if told is not None:
+        _tell(model, state.dump_peers(told, digest, _service(picture)), decision)
+    return decision
+
+
+def hand_over(model: ops.Model, picture: Picture) -> None:
+    """Publish who is to be master instead of a unit that is being removed."""
+    decision = picture.next_decision()
+    if decision:
+        _tell(model, decision.dump(), decision)
+
+
+def raise_high_water(model: ops.Model, picture: Picture) -> None:
+    """Say how many agents a master that begins anew has to find."""
+    decision = picture.juju.peers.decision
+    if decision is None:
+        return
+    highest = max(decision.high_water, picture.workload.report.highest_id)
+    _tell(model, dataclasses.replace(decision, high_water=highest).dump(), None)
+
+
+def _service(picture: Picture) -> str | None:
+    """Return what is to be remembered of the Service; None when that stays as it is."""
+    known, heard = picture.juju.peers.service, picture.network
+    return heard.service.mark if heard and heard.service.mark != known else None
+
+
+def _tell(model: ops.Model, values: dict[str, str], decision: cluster.Decision | None) -> None:
+    relation = model.get_relation(state.PEERS)
+    if relation is None:
+        return
+    # ops writes in one call what differs, and nothing when nothing does.
+    relation.data[model.app].update(values)
+    if decision:
+        logger.info("epoch %s: %s is to be master", decision.epoch, decision.master)
