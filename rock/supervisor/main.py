@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import secrets
@@ -77,7 +78,7 @@ class Supervisor:
         self._store = master_state.Store(where)
         self._given = master_state.Answer(where)
         self._taken: master_state.State | None = None
-        self._returners = returners.Returners(where)
+        self._returners = returners.Returners(returners.Volume(where))
 
     def run(self) -> int:
         """Work until told to stop; 1 when there is no hope left in this process."""
@@ -314,18 +315,12 @@ class Supervisor:
         )
 
     def _look_after_returners(self) -> None:
-        self._returners.keep(self._has_masters_keys, self.stopping)
+        insert = functools.partial(returners.through_api, self._places)
+        self._returners.keep(insert, self._has_masters_keys, self.stopping)
 
     def _has_masters_keys(self) -> bool:
         """Tell whether client.keys here is the master's of this moment, and the API is open."""
-        state = self._state
-        if state.phase != "serving" or not state.ready:
-            return False
-        term = state.memory.term
-        if term.master == state.node:
-            return True
-        found = (a for a in self._peers.answers() if a.node == term.master and a.serves)
-        return any(a.keys.digest == state.keys.digest for a in found)
+        return returners.has_masters_keys(self._state, self._peers.answers())
 
     def _look_after_senders(self) -> None:
         root, pid_file = self._places.home / "logs/senders", self._places.run / "rsyslogd.pid"

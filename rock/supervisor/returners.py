@@ -15,12 +15,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Protocol
 
 from . import files, keys, users
 from .keys import Line
+from .machine import Answer, State
 from .places import Places
 
+#: Seconds between two looks.
+LOOK = 5.0
 #: The API takes 300 calls a minute from everybody together; people want some of them.
 _PAUSE = 0.4
 _BATCH = 50
@@ -63,6 +66,17 @@ def plan(kept: str, current: str) -> Plan:
     return Plan(tuple(missing), tuple(conflicts))
 
 
+def has_masters_keys(state: State, answers: Iterable[Answer]) -> bool:
+    """Tell whether client.keys here is the master's of this moment, and the API is open."""
+    if state.phase != "serving" or not state.ready:
+        return False
+    term = state.memory.term
+    if term.master == state.node:
+        return True
+    found = (a for a in answers if a.node == term.master and a.serves)
+    return any(a.keys.digest == state.keys.digest for a in found)
+
+
 def _was_removed(line: Line, other: Line) -> bool:
     return other.removed and not other.gap and other.name == line.name
 
@@ -75,12 +89,63 @@ class Progress:
     again: float = 0.0
 
 
-class Returners:
-    """Looks after the files of kept keys until each is settled."""
+class Shelf(Protocol):
+    """Where kept keys and what became of them lie: a volume."""
+
+    def names(self) -> list[str]:
+        """Name the files of kept keys. Raises OSError."""
+        ...
+
+    def kept(self, name: str) -> str:
+        """Give what one of them holds. Raises OSError."""
+        ...
+
+    def current(self) -> str:
+        """Give client.keys as it is here now. Raises OSError."""
+        ...
+
+    def record(self) -> str:
+        """Give what was recorded last; empty when nothing was. Raises OSError."""
+        ...
+
+    def write(self, record: str) -> None:
+        """Record something else. Raises OSError."""
+        ...
+
+
+class Volume:
+    """The shelf on this unit's own volume."""
 
     def __init__(self, places: Places) -> None:
         self._places = places
         self._record = places.own / "returned.json"
+
+    def names(self) -> list[str]:
+        """Name the files that `tree.keepsake` wrote."""
+        return sorted(path.name for path in self._places.own.glob("client.keys.*"))
+
+    def kept(self, name: str) -> str:
+        """Read one of them."""
+        return keys.load(self._places.own / name)
+
+    def current(self) -> str:
+        """Read client.keys."""
+        return keys.load(self._places.client_keys)
+
+    def record(self) -> str:
+        """Read the record."""
+        return self._record.read_text() if self._record.exists() else ""
+
+    def write(self, record: str) -> None:
+        """Replace the record."""
+        files.write(self._record, record.encode(), files.Owner())
+
+
+class Returners:
+    """Looks after the files of kept keys until each is settled."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
         self._progress: dict[str, Progress] = {}
         self._known: dict[str, list[str]] | None = None
 
@@ -88,35 +153,41 @@ class Returners:
         """Name the agents that could not be put back (no keys)."""
         return self._load()["conflicts"]
 
-    def keep(self, serves: Callable[[], bool], stop: threading.Event) -> None:
+    def due(self) -> list[str]:
+        """Name the files that are not settled yet. Raises OSError."""
+        done = self._load()["done"]
+        return [name for name in self._shelf.names() if name not in done]
+
+    def keep(
+        self, insert: Callable[[], Insert], serves: Callable[[], bool], stop: threading.Event
+    ) -> None:
         """Work until stopped, while this unit has the master's keys and a running API."""
-        while not stop.wait(5.0):
+        while not stop.wait(LOOK):
             if serves():
                 try:
-                    self.look(self._insert(), time.monotonic(), stop)
+                    self.look(insert(), time.monotonic(), stop)
                 except (OSError, users.UsersError) as error:
                     _log.warning("agents cannot be put back yet: %s", error)
 
     def look(self, insert: Insert, now: float, stop: threading.Event | None = None) -> None:
         """Take the next step for each file. Raises OSError, UsersError."""
-        done = self._load()["done"]
-        for path in sorted(self._places.own.glob("client.keys.*")):
-            progress = self._progress.setdefault(path.name, Progress())
-            if path.name not in done and now >= progress.again:
+        for name in self.due():
+            progress = self._progress.setdefault(name, Progress())
+            if now >= progress.again:
                 progress.again = now + _AGAIN
-                self._settle(path, progress, insert, stop)
+                self._settle(name, progress, insert, stop)
 
     def _settle(
-        self, path: Path, progress: Progress, insert: Insert, stop: threading.Event | None
+        self, name: str, progress: Progress, insert: Insert, stop: threading.Event | None
     ) -> None:
-        found = plan(keys.load(path), keys.load(self._places.client_keys))
+        found = plan(self._shelf.kept(name), self._shelf.current())
         refused = [one for one in found.missing if progress.attempts.get(one.id, 0) >= _ATTEMPTS]
         due = [one for one in found.missing if one not in refused]
         if due:
             self._put_back(due[:_BATCH], progress, insert, stop)
             return
         said = [f"{one.id:03d} {one.name} was refused by the API" for one in refused]
-        self._finish(path.name, [*found.conflicts, *said])
+        self._finish(name, [*found.conflicts, *said])
 
     def _put_back(
         self,
@@ -141,33 +212,34 @@ class Returners:
             "done": [*known["done"], name],
             "conflicts": sorted({*known["conflicts"], *conflicts})[:_SHOWN],
         }
-        files.write(self._record, json.dumps(content, indent=1).encode(), files.Owner())
+        self._shelf.write(json.dumps(content, indent=1))
         self._known = content
 
     def _load(self) -> dict[str, list[str]]:
         if self._known is None:
-            self._known = _read(self._record)
+            self._known = _read(self._shelf)
         return self._known
 
-    def _insert(self) -> Insert:
-        """Give a caller that logs in when it is first used: mostly there is nothing to do."""
-        session: list[users.Session] = []
 
-        def insert(line: Line) -> None:
-            if not session:
-                known = users.load(self._places.orders)[_USER]
-                fresh = users.Session(self._places)
-                fresh.log_in(_USER, known.password)
-                session.append(fresh)
-            number, name, ip, key = line.text.split(" ")
-            session[0].insert({"id": number, "name": name, "ip": ip, "key": key})
+def through_api(places: Places) -> Insert:
+    """Give a caller that logs in when it is first used: mostly there is nothing to do."""
+    session: list[users.Session] = []
 
-        return insert
+    def insert(line: Line) -> None:
+        if not session:
+            known = users.load(places.orders)[_USER]
+            fresh = users.Session(places)
+            fresh.log_in(_USER, known.password)
+            session.append(fresh)
+        number, name, ip, key = line.text.split(" ")
+        session[0].insert({"id": number, "name": name, "ip": ip, "key": key})
+
+    return insert
 
 
-def _read(record: Path) -> dict[str, list[str]]:
+def _read(shelf: Shelf) -> dict[str, list[str]]:
     try:
-        content = json.loads(record.read_text())
+        content = json.loads(shelf.record())
         return {name: [str(one) for one in content[name]] for name in ("done", "conflicts")}
     except (OSError, ValueError, KeyError, TypeError):
         return {"done": [], "conflicts": []}

@@ -249,8 +249,9 @@ class Cluster:
         return effects
 
     def _play(self, hook: Hook, effects: Effects) -> None:
-        pod = self.pods[hook.unit]
+        pod, led = self.pods[hook.unit], hook.is_leader()
         self.revision(hook.unit).run(hook, pod.boxes, pod.kept, effects)
+        effects.deposed = led and self.model.leader(self.app) != hook.unit
 
     def revision(self, unit: str) -> Charm:
         """Give the charm that a unit's pod has."""
@@ -360,7 +361,7 @@ class Cluster:
                 for one in workloads
             )
             and len({one.disk.keys for one in workloads}) == 1
-            and not any(one.pending for one in workloads)
+            and not any(one.pending or one.has_to_return() for one in workloads)
             and not self.failing()
         )
 

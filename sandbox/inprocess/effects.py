@@ -19,6 +19,8 @@ class Effects:
     at: float = 0.0
     ok: bool = True
     error: str = ""
+    deposed: bool = False
+    """Whether the unit lost its lease while the hook ran, which no charm can help (R16, R18)."""
     tools: Counter[str] = field(default_factory=Counter)
     """Uses of hook tools, log lines among them."""
     pebble: Counter[str] = field(default_factory=Counter)

@@ -82,7 +82,7 @@ def hunt(seed: int, events: int, mode: CommitMode, told: Progress | None = None)
         )
         tally.clusters += 1
         for _ in range(ROUNDS):
-            storm.run(min(ROUND, events - tally.events))
+            _play(storm, min(ROUND, events - tally.events), mode)
             tally.events += min(ROUND, events - tally.events)
             tally.rounds += 1
             if told and task is not None:
@@ -92,6 +92,15 @@ def hunt(seed: int, events: int, mode: CommitMode, told: Progress | None = None)
         tally.add(storm)
     tally.seconds = time.process_time() - begun
     return tally
+
+
+def _play(storm: Storm, events: int, mode: CommitMode) -> None:
+    """Play one round; what it breaks is told with the command that plays this cluster alone."""
+    try:
+        storm.run(events)
+    except BrokenError as error:
+        again = f"--seed {storm.seed} --events {ROUND * ROUNDS} --mode {mode}"
+        raise BrokenError(f"{error}\nagain: python -m sandbox.inprocess.hunt {again}") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,10 +118,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tally = hunt(asked.seed, asked.events, asked.mode, told)
     except BrokenError as error:
         console.print(str(error), markup=False, highlight=False)
-        console.print(
-            f"again: python -m sandbox.inprocess.hunt --seed {asked.seed} "
-            f"--events {asked.events} --mode {asked.mode}"
-        )
         console.print(EMULATED)
         return 1
     console.print(_table(tally))

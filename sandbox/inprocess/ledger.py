@@ -3,16 +3,17 @@
 Every acknowledged enrolment and removal is entered. At the end each one is looked for in the
 master's client.keys. One that is missing must have a cause that no cluster of Wazuh can help:
 authd had acknowledged it but not written it when it ended, or every volume that ever held it is
-gone (the last copying interval, when it had not yet been copied). Anything else is a loss.
+gone (the last copying interval, when it had not yet been copied). Anything else is a loss, also
+what a living unit only keeps beside client.keys: it is to be put back.
 """
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Loss = Literal["unwritten", "not copied yet", "scale-down", "all volumes", "aside", "unexplained"]
-"""`aside`: a unit keeps it beside client.keys, from where it is to be put back."""
+Loss = Literal["unwritten", "not copied yet", "scale-down", "all volumes", "parked", "unexplained"]
+"""`parked`: only on the kept volume of a removed unit, from where it comes back with the unit."""
 
 
 @dataclass(slots=True)
@@ -42,6 +43,8 @@ class Ledger:
 
     def acknowledged(self, line: str, at: float, where: str, *, removal: bool = False) -> None:
         """Enter what authd answered."""
+        if line in self.entries:  # put back: what it was promised before still counts
+            return
         name = line.split(" ")[1].lstrip("!")
         self.entries[line] = Entry(line, name, at, where, removal)
 
@@ -75,24 +78,24 @@ class Ledger:
             if line not in there and removed(line) not in there
         ]
 
-    def losses(self, text: str, aside: Mapping[str, Iterable[str]]) -> dict[str, Loss]:
-        """Say why each missing line is missing; `aside`: volume to what it keeps beside."""
-        kept = frozenset().union(*(lines(one) for texts in aside.values() for one in texts))
-        return {entry.line: self._why(entry, kept) for entry in self.missing(text)}
+    def losses(self, text: str, parked: Collection[str] = ()) -> dict[str, Loss]:
+        """Say why each missing line is missing; `parked`: volumes that no unit has now."""
+        return {entry.line: self._why(entry, parked) for entry in self.missing(text)}
 
-    def _why(self, entry: Entry, aside: frozenset[str]) -> Loss:
+    def _why(self, entry: Entry, parked: Collection[str]) -> Loss:
         if not entry.volumes:
             return "unwritten" if entry.dropped else "unexplained"
         if entry.volumes <= self.gone and entry.volumes & self.removed:
             return "scale-down"
         if entry.volumes <= self.gone:
             return "not copied yet" if len(entry.volumes) == 1 else "all volumes"
-        return "aside" if {entry.line, removed(entry.line)} & aside else "unexplained"
+        return "parked" if entry.volumes <= self.gone | set(parked) else "unexplained"
 
     def forgive(self, losses: Mapping[str, Loss]) -> None:
-        """Close the entries that are lost, so that they are counted once."""
-        for line in losses:
-            self.entries.pop(line, None)
+        """Close the entries that are lost for good, so that they are counted once."""
+        for line, cause in losses.items():
+            if cause != "parked":
+                self.entries.pop(line, None)
 
 
 def removed(line: str) -> str:

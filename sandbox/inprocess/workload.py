@@ -4,6 +4,7 @@ Daemons are names in a set; client.keys is its real text, treated by the supervi
 functions. What takes seconds in reality takes them here too, on the model's clock.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -11,13 +12,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from supervisor import keys, machine, master_state, parts
+from supervisor import keys, machine, master_state, parts, returners, users
 from supervisor.times import REAL, Times
 
 from sandbox.inprocess.container import Box
 from sandbox.inprocess.effects import Killed
 from sandbox.inprocess.ledger import Ledger, removed
 from sandbox.inprocess.people import People
+from sandbox.inprocess.returned import Shelf
 from sandbox.inprocess.taken import USERS, Secrets, Taken
 
 ORDERS = "/etc/wazuh-server"
@@ -56,6 +58,8 @@ class Disk:
     changed: float = 0.0
     aside: dict[int, str] = field(default_factory=dict)
     """Keys put aside by the epoch in which this unit was master."""
+    returned: str = ""
+    """Which of them are settled, as the supervisor records it."""
     people: People = field(default_factory=People)
 
     def store(self, text: str, now: float) -> None:
@@ -141,6 +145,10 @@ class Workload:
     told: tuple[object, ...] = ()
     ending: bool = False
     """Whether the pod is being ended for good: no daemon runs, the supervisor may still answer."""
+    keeper: returners.Returners | None = None
+    """Puts agents back that only this volume keeps."""
+    looked: float = 0.0
+    """When it last looked for them."""
     _raw: dict[str, bytes] = field(default_factory=dict)
 
     @property
@@ -178,6 +186,7 @@ class Workload:
         self._write(now)
         try:
             notices += self._step(self.state, network, now)
+            self._put_back(network, now)
         except Killed:
             self.end("killed")
             self.run = 0  # Pebble starts the service again
@@ -222,6 +231,39 @@ class Workload:
         leaves = f"{ORDERS}/leaving" in self.box.files
         return leaves and self.state is not None and machine.has_to_give(self.state)
 
+    # -- agents that only this volume keeps --------------------------------------------------
+
+    def has_to_return(self) -> bool:
+        """Tell whether keys are kept here of which it is not settled that the master has them."""
+        return bool(self.disk.aside) and self.keeper is not None and bool(self.keeper.due())
+
+    def _put_back(self, network: Network, now: float) -> None:
+        """Look after them now and then, as the supervisor's own thread does."""
+        if self.state is None or self.keeper is None or now < self.looked + returners.LOOK:
+            return
+        self.looked = now
+        if not returners.has_masters_keys(self.state, self.answers.values()):
+            return
+        with contextlib.suppress(users.UsersError):
+            self.keeper.look(lambda line: self._insert(line, network, now), now)
+
+    def _insert(self, line: keys.Line, network: Network, now: float) -> None:
+        """Ask this unit's API, which passes it on to the master's authd."""
+        self._pass(f"put back {line.id:03d}")
+        master = self if self.role == "master" else self.master(network.neighbours(self.node))
+        if master is None or not master.insert(line, now):
+            raise users.UsersError("the API did not add the agent")
+
+    def insert(self, line: keys.Line, now: float) -> bool:
+        """Add an agent with its id and key here as master; False when it is refused."""
+        if not self.serves or machine.ENROLMENT not in self.running:
+            return False
+        known = [*keys.parse(self.disk.keys), *keys.parse("\n".join(self.pending))]
+        if any(one.id == line.id or (one.name == line.name and not one.removed) for one in known):
+            return False
+        self._acknowledge(line.text, now)
+        return True
+
     # -- what Pebble runs ------------------------------------------------------------------
 
     def _service(self, now: float) -> None:
@@ -234,6 +276,7 @@ class Workload:
         self.end("stopped")
         self.run, self.starts = self.box.runs["wazuh"], self.starts + 1
         self.state = machine.begin(self.node, now)
+        self.keeper, self.looked = returners.Returners(Shelf(self.disk)), now
         self.follows, self.merged = "", 0
         self.taken = Taken()
 
@@ -534,6 +577,7 @@ class Workload:
             "highest-id": state.keys.highest,
             "contested": state.contested,
             "orphaned": state.orphaned,
+            "conflicts": self.keeper.conflicts() if self.keeper else [],
             "asks": state.asks,
             "prepared": self._prepare(state),
             "keys-prepared": True,

@@ -124,3 +124,64 @@ def test_given_a_hook_that_shows_a_secret_when_watched_then_it_is_found(up):
     effects.shown("status-set", "active", "it is the-secret")
     with pytest.raises(BrokenError, match=r"I7 broken: \['status-set'\]"):
         watch.watch()
+
+
+def test_given_a_lease_lost_in_the_middle_of_a_hook_when_watched_then_its_error_is_no_charms_fault(
+    up,
+):
+    cluster, watch = up
+    leader = cluster.model.leader(cluster.app)
+    cluster.model.set_config(cluster.app, {"custom-config-repository": "git+hhtp://x.example"})
+
+    def gate(effect: str) -> None:
+        if effect.startswith(f"{leader} ") and "status-set" in effect:
+            cluster.gate = None
+            cluster.model.pause(leader, kubelet=False)
+            cluster.run(80)
+            cluster.model.unpause(leader)
+
+    cluster.gate = gate
+    cluster.run(30)
+    assert [one for one in cluster.history if one.deposed and not one.ok]
+    watch.watch()
+
+
+@pytest.fixture
+def late(up):
+    """Give a cluster whose master's node is back, with an agent that no other unit ever had."""
+    cluster, watch = up
+    assert cluster.enrol("early", "wazuh-server/0") == 1
+    cluster.run(30)
+    assert cluster.enrol("late", "wazuh-server/0") == 2
+    cluster.run(2)
+    cluster.model.node_lost("wazuh-server/0")
+    assert cluster.until(lambda: cluster.masters() not in ([], ["wazuh-server-0"]))
+    assert not any("late" in one.disk.keys for one in cluster.workloads())
+    cluster.model.node_back("wazuh-server/0")
+    return cluster, watch
+
+
+def test_given_an_agent_that_only_the_old_master_wrote_when_it_returns_then_it_is_put_back(late):
+    cluster, watch = late
+    watch.end()
+    assert all("late" in one.disk.keys for one in cluster.workloads())
+    assert not watch.losses
+
+
+def test_given_an_agent_that_is_only_kept_aside_when_it_ends_then_it_is_found(late):
+    cluster, watch = late
+    disk = next(one for one in cluster.disks.values() if one.unit == "wazuh-server/0")
+    disk.returned = '{"done": ["client.keys.1"], "conflicts": []}'
+    with pytest.raises(BrokenError, match="I1 broken: lost 002 late"):
+        watch.end()
+
+
+def test_given_a_removed_units_kept_volume_when_it_ends_then_its_agents_are_parked(charm):
+    cluster = Cluster(charm, seed=1)
+    assert cluster.settle()
+    cluster.ledger.acknowledged("001 gone any key", 0.0, "wazuh-server-9")
+    cluster.ledger.held("", "001 gone any key", "data/9", 0.0)
+    assert cluster.ledger.losses("", {"data/9"}) == {"001 gone any key": "parked"}
+    assert cluster.ledger.losses("") == {"001 gone any key": "unexplained"}
+    cluster.ledger.forgive({"001 gone any key": "parked"})
+    assert "001 gone any key" in cluster.ledger.entries

@@ -63,13 +63,13 @@ def test_given_agents_only_this_unit_knows_when_back_then_they_are_put_back_as_t
 ):
     _keep(places, 1, _line(1, "web") + _line(2, "late") + _line(3, "later"))
     master = Master(places, _line(1, "web") + f"1002 !reserved any {'0' * 64}\n")
-    found = returners.Returners(places)
+    found = returners.Returners(returners.Volume(places))
     _settle(found, master)
     assert _line(2, "late") in master.text
     assert _line(3, "later") in master.text
     assert master.calls == 2
     assert found.conflicts() == []
-    again = returners.Returners(places)
+    again = returners.Returners(returners.Volume(places))
     _settle(again, master)
     assert master.calls == 2, "settled for good, in another process too"
 
@@ -77,7 +77,7 @@ def test_given_agents_only_this_unit_knows_when_back_then_they_are_put_back_as_t
 def test_given_an_agent_removed_meanwhile_when_back_then_it_is_not_revived(places: Places):
     _keep(places, 1, _line(1, "web") + _line(2, "old"))
     master = Master(places, _line(1, "!web") + _line(2, "!old"))
-    found = returners.Returners(places)
+    found = returners.Returners(returners.Volume(places))
     _settle(found, master)
     assert master.calls == 0
     assert found.conflicts() == []
@@ -89,14 +89,14 @@ def test_given_an_id_and_a_name_given_again_when_back_then_both_are_reported(
     _keep(places, 1, _line(2, "late") + _line(3, "twin", "cd" * 32))
     master = Master(places, _line(2, "other") + _line(9, "twin"))
     before = master.text
-    found = returners.Returners(places)
+    found = returners.Returners(returners.Volume(places))
     _settle(found, master)
     assert master.text == before, "nobody's agents are overwritten"
     assert found.conflicts() == [
         "id 002 of late now belongs to other",
         "the name of 003 twin now has id 009",
     ]
-    assert returners.Returners(places).conflicts() == found.conflicts()
+    assert returners.Returners(returners.Volume(places)).conflicts() == found.conflicts()
     assert "cd" * 32 not in caplog.text
 
 
@@ -106,7 +106,7 @@ def test_given_an_agent_that_the_api_refuses_when_tried_often_then_it_is_reporte
     _keep(places, 1, _line(2, "late") + _line(3, "odd"))
     master = Master(places, "")
     master.refuses = {3}
-    found = returners.Returners(places)
+    found = returners.Returners(returners.Volume(places))
     _settle(found, master)
     assert master.text == _line(2, "late")
     assert found.conflicts() == ["003 odd was refused by the API"]
@@ -119,7 +119,7 @@ def test_given_the_look_comes_again_soon_when_keys_have_not_arrived_then_nothing
     _keep(places, 1, _line(2, "late"))
     Master(places, "")
     calls: list[int] = []
-    found = returners.Returners(places)
+    found = returners.Returners(returners.Volume(places))
     for now in (100.0, 101.0, 110.0):
         found.look(lambda line: calls.append(line.id), now)
     assert calls == [2]
