@@ -12,10 +12,10 @@ demo: tools  ## Run the main job in the sandbox: three units, agents, logs, rule
 	@$(TOX) -qq -e sandbox -- python -m sandbox.demo $(DEMO)
 moves: tools ## Move and kill the master under load at the real clock, and count (MOVES="--moves 10 --kills 10")
 	@$(TOX) -qq -e sandbox -- python -m sandbox.moves $(MOVES)
-test: tools  ## Lint, unit tests, the docs, the packed charm, the sandbox suite's share
+test: tools  ## Lint, unit tests, the docs, the packed charm, the sandbox, the cluster on it
 	$(TOX) -e lint,unit,unit-py312,docs
 	scripts/pack
-	WAZUH_SERVER_CHARM=$$(ls -t *.charm | head -n 1) $(TOX) -e package,sandbox
+	WAZUH_SERVER_CHARM=$$(ls -t *.charm | head -n 1) $(TOX) -e package,sandbox,integration
 format: tools ## Format the code
 	$(TOX) -e format
 pack: tools  ## Pack the charm with charmcraft and check what is in it
@@ -29,7 +29,7 @@ lint: tools  ## Check style, types, spelling
 	$(TOX) -e lint
 unit: tools  ## Run the unit tests
 	$(TOX) -e unit
-sandbox: tools ## Run the sandbox suite
+sandbox: tools ## Run the sandbox's own tests
 	$(TOX) -e sandbox
 integration: tools ## Run the deployed cluster's tests on the sandbox, or on Juju (ARGS="--driver juju …")
 	$(TOX) -e integration -- tests/integration $(ARGS)
