@@ -7,12 +7,9 @@ its charm hands the secret's content back, and that counts as one more unit's ke
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
 import logging
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,20 +54,18 @@ def dump(state: State) -> str:
         "keys": state.keys,
         "rbac": state.people,
     }
-    return base64.b64encode(zlib.compress(json.dumps(content).encode(), 6)).decode()
+    return values.pack(json.dumps(content).encode())
 
 
 def load(text: str) -> State:
     """Read what `dump` wrote. Raises StateError."""
     try:
-        unpacker = zlib.decompressobj()
-        packed = base64.b64decode(text, validate=True)
-        content = json.loads(unpacker.decompress(packed, _UNPACKED))
-        if not unpacker.eof or content["schema"] != _SCHEMA:
-            raise StateError("not whole, or of another schema")
+        content = json.loads(values.unpack(text, _UNPACKED))
+        if content["schema"] != _SCHEMA:
+            raise StateError("of another schema")
         highest = values.number(content["highest-id"])
         found, people = content["keys"], content["rbac"]
-    except (ValueError, KeyError, TypeError, RecursionError, zlib.error, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StateError(type(error).__name__) from None
     if not (isinstance(found, str | None) and isinstance(people, str | None)):
         raise StateError("a value of another type")

@@ -9,8 +9,6 @@ counter of that master.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
 import logging
@@ -18,7 +16,6 @@ import os
 import sqlite3
 import threading
 import urllib.parse
-import zlib
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,8 +61,8 @@ def dump(copy: Copy) -> str:
         "schema": _SCHEMA,
         "epoch": copy.edition.epoch,
         "counter": copy.edition.counter,
-        "database": _pack(copy.database),
-        "settings": None if copy.settings is None else _pack(copy.settings),
+        "database": values.pack(copy.database),
+        "settings": None if copy.settings is None else values.pack(copy.settings),
         "sha256": _digest(copy.database, copy.settings),
     }
     return json.dumps(content)
@@ -81,27 +78,15 @@ def load(text: str) -> Copy:
         settings = content["settings"]
         copy = Copy(
             edition,
-            _unpack(content["database"]),
-            None if settings is None else _unpack(settings),
+            values.unpack(content["database"], _UNPACKED),
+            None if settings is None else values.unpack(settings, _UNPACKED),
         )
         digest = content["sha256"]
-    except (ValueError, KeyError, TypeError, RecursionError, zlib.error, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CopyError(f"not a copy: {type(error).__name__}") from None
     if digest != _digest(copy.database, copy.settings) or not copy.database.startswith(_HEADER):
         raise CopyError("a damaged copy")
     return copy
-
-
-def _pack(content: bytes) -> str:
-    return base64.b64encode(zlib.compress(content, 9)).decode()
-
-
-def _unpack(text: str) -> bytes:
-    unpacker = zlib.decompressobj()
-    content = unpacker.decompress(base64.b64decode(text, validate=True), _UNPACKED)
-    if not unpacker.eof:
-        raise ValueError("too large or not whole")
-    return content
 
 
 def _digest(database: bytes, settings: bytes | None) -> str:
