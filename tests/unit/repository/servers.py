@@ -22,6 +22,7 @@ server.bind = "127.0.0.1"
 server.port = {port}
 server.modules = ("mod_setenv", "mod_alias", "mod_auth", "mod_cgi")
 server.errorlog = "{folder}/error.log"
+server.stream-response-body = 2
 server.upload-dirs = ("{folder}")
 cgi.assign = ("" => "")
 alias.url = ("/git" => "{backend}")
@@ -64,10 +65,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def web(root: Path, folder: Path) -> Iterator[str]:
+def web(root: Path, folder: Path, port: int | None = None) -> Iterator[str]:
     """Serve every repository below `root` read only; the value is the address before the name."""
     folder.mkdir(exist_ok=True)
-    port = free_port()
+    port = free_port() if port is None else port
     directory = subprocess.check_output(["git", "--exec-path"], text=True).strip()
     text = _LIGHTTPD.format(
         root=root, port=port, folder=folder, backend=f"{directory}/git-http-backend"

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
-import struct
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,43 +12,10 @@ from supervisor import bundle, configuration, ruleset
 from supervisor.places import Places
 from supervisor.ruleset import Duty
 
+from tests.unit.supervisor.analysis import CONF, Analysis, install_check, lay_out, texts
+
 _COMMIT = "ab" * 20
 _NEXT = "cd" * 20
-CONF = "<ossec_config>\n  <global></global>\n</ossec_config>\n"
-
-
-class Analysis:
-    """Answers on queue/sockets/analysis, and refuses rules that say so."""
-
-    def __init__(self, places: Places) -> None:
-        self.places = places
-        self.loads: list[set[str]] = []
-        path = places.home / "queue/sockets/analysis"
-        path.parent.mkdir(parents=True)
-        self.server = socket.socket(socket.AF_UNIX)
-        self.server.bind(str(path))
-        self.server.listen()
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                stream, _ = self.server.accept()
-            except OSError:
-                return
-            with stream:
-                (size,) = struct.unpack("<I", stream.recv(4))
-                request = json.loads(stream.recv(size))
-                assert request["command"] == "reload-ruleset"
-                reply = json.dumps(self._load()).encode()
-                stream.sendall(struct.pack("<I", len(reply)) + reply)
-
-    def _load(self) -> dict:
-        found = [p for p in (self.places.home / "etc").rglob("*") if p.is_file()]
-        if any("broken" in p.read_text() for p in found):
-            return {"error": 1, "message": "due", "data": ["ERROR: rule 100001 is broken"]}
-        self.loads.append({p.name for p in found})
-        return {"error": 0, "message": "ok", "data": []}
 
 
 @pytest.fixture
@@ -61,16 +24,7 @@ def places(tmp_path: Path) -> Places:
     made = Places(
         home=tmp_path / "ossec", image=tmp_path / "image", repository=tmp_path / "repository"
     )
-    for kind in ("rules", "decoders", "lists", "shared/default"):
-        (made.home / "etc" / kind).mkdir(parents=True)
-    for kind in ("bin", "tmp", "integrations", "active-response/bin", "ruleset/sca"):
-        (made.home / kind).mkdir(parents=True)
-    (made.home / "etc/ossec.conf").write_text(CONF)
-    made.keep.mkdir(parents=True)
-    (made.home / "etc/rules/local_rules.xml").write_text("<group>image</group>")
-    seed = made.image / "seed/etc/rules"
-    seed.mkdir(parents=True)
-    (seed / "local_rules.xml").write_text("<group>image</group>")
+    lay_out(made)
     return made
 
 
@@ -90,24 +44,6 @@ def _fetch(places: Places, commit: str = _COMMIT, **files: str) -> None:
         path = places.repository / commit / (f"{top}/{name}" if rest else "ossec.conf")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-
-
-def _texts(places: Places) -> dict[str, str]:
-    """Every file below the home that a configuration may touch."""
-    home = places.home
-    return {
-        str(p.relative_to(home)): p.read_text()
-        for top in ("etc", "integrations", "active-response", "ruleset")
-        for p in (home / top).rglob("*")
-        if p.is_file()
-    }
-
-
-def _daemon(places: Places, name: str, script: str) -> None:
-    """Install a daemon whose `-t` runs a script at its own home."""
-    program = places.home / "bin" / name
-    program.write_text(f'#!/bin/sh\nhome=$(cd "${{0%/*}}/.." && pwd -P)\n{script}\n')
-    program.chmod(0o755)
 
 
 def _apply(places: Places, commit: str = _COMMIT, *, master: bool = True) -> None:
@@ -131,9 +67,9 @@ def test_given_every_kind_when_placed_on_a_master_then_each_is_in_its_place(plac
         fragment="<ossec_config><integration/></ossec_config>",
     )
     _apply(places)
-    texts = _texts(places)
-    conf = texts.pop("etc/ossec.conf")
-    assert texts == {
+    found = texts(places)
+    conf = found.pop("etc/ossec.conf")
+    assert found == {
         "etc/rules/local_rules.xml": "<group>image</group>",
         "etc/rules/mine.xml": "<group/>",
         "etc/decoders/d.xml": "<decoder/>",
@@ -154,18 +90,18 @@ def test_given_a_worker_when_placed_then_what_the_cluster_copies_is_left_to_it(p
     _fetch(places, rules__mine_xml="<group/>", sca__mine="policy:", lists__hosts="a:b")
     (places.home / "etc/lists/hosts").write_text("copied")
     _apply(places, master=False)
-    texts = _texts(places)
-    assert texts["ruleset/sca/mine"] == "policy:"
-    assert texts["etc/lists/hosts"] == "copied"
-    assert "etc/rules/mine.xml" not in texts
-    assert "<list>etc/lists/hosts</list>" in texts["etc/ossec.conf"]
+    found = texts(places)
+    assert found["ruleset/sca/mine"] == "policy:"
+    assert found["etc/lists/hosts"] == "copied"
+    assert "etc/rules/mine.xml" not in found
+    assert "<list>etc/lists/hosts</list>" in found["etc/ossec.conf"]
 
 
 def test_given_a_worker_that_becomes_master_when_placed_again_then_it_has_everything(places):
     _fetch(places, rules__mine_xml="<group/>", sca__mine="policy:")
     _apply(places, master=False)
     _apply(places, master=True)
-    assert "etc/rules/mine.xml" in _texts(places)
+    assert "etc/rules/mine.xml" in texts(places)
     assert configuration.applied(places).master
 
 
@@ -180,19 +116,19 @@ def test_given_a_newer_commit_when_placed_then_what_it_no_longer_has_is_gone(pla
     _apply(places)
     _fetch(places, _NEXT, rules__other_xml="<group/>")
     _apply(places, _NEXT)
-    assert _texts(places) == IMAGE | {"etc/rules/other.xml": "<group/>"}
+    assert texts(places) == IMAGE | {"etc/rules/other.xml": "<group/>"}
     assert not (places.home / "etc/shared/web").exists()
     _apply(places, bundle.NONE)
-    assert _texts(places) == IMAGE
+    assert texts(places) == IMAGE
 
 
 def test_given_a_program_of_wazuh_when_placed_then_it_is_refused(places):
     (places.home / "active-response/bin/firewall-drop").write_text("Wazuh's")
     _fetch(places, active_dash_response__firewall_dash_drop="mine", rules__a_xml="<group/>")
-    before = _texts(places)
+    before = texts(places)
     with pytest.raises(configuration.RefusedError, match="firewall-drop is there already"):
         _apply(places)
-    assert _texts(places) == before
+    assert texts(places) == before
 
 
 _FIFTY = {
@@ -218,9 +154,9 @@ def test_given_fifty_files_when_killed_at_every_step_then_it_is_the_old_or_the_n
     _fetch_fifty(places, _COMMIT)
     _fetch_fifty(places, _NEXT)
     _apply(places)
-    old = _texts(places)
+    old = texts(places)
     _apply(places, _NEXT)
-    new = _texts(places)
+    new = texts(places)
     _apply(places)
     real, found = configuration.files.write, {"old": 0, "new": 0}
     made: list[None] = []
@@ -256,8 +192,8 @@ def test_given_fifty_files_when_killed_at_every_step_then_it_is_the_old_or_the_n
         monkeypatch.setattr(configuration.files, "write", real)
         configuration.recover(places)
         held = configuration.applied(places).name
-        texts = _texts(places)
-        assert texts == (new if held == _NEXT else old), f"mixed at step {step}"
+        here = texts(places)
+        assert here == (new if held == _NEXT else old), f"mixed at step {step}"
         found["new" if held == _NEXT else "old"] += reached
         if not reached and step > 0:
             assert held == _NEXT
@@ -273,10 +209,10 @@ def test_given_rules_that_analysisd_refuses_when_placed_then_the_last_good_are_b
     keeper = ruleset.Keeper(places)
     _fetch(places, rules__mine_xml="<group/>")
     keeper.look(Duty(True, _COMMIT), 0, running=True)
-    before = _texts(places)
+    before = texts(places)
     _fetch(places, _NEXT, rules__mine_xml="broken", rules__more_xml="<group/>")
     keeper.look(Duty(True, _NEXT), 1, running=True)
-    assert _texts(places) == before
+    assert texts(places) == before
     assert keeper.report.commit == _COMMIT
     assert "rule 100001 is broken" in (keeper.report.error or "")
     assert keeper.offer == _COMMIT, "no other unit is to have it"
@@ -285,7 +221,7 @@ def test_given_rules_that_analysisd_refuses_when_placed_then_the_last_good_are_b
 def test_given_what_a_daemon_s_own_check_refuses_when_placed_then_nothing_was_changed(
     places, analysis
 ):
-    _daemon(
+    install_check(
         places,
         "wazuh-analysisd",
         'grep -q bad "$home/etc/rules/mine.xml" || exit 0\n'
@@ -293,12 +229,12 @@ def test_given_what_a_daemon_s_own_check_refuses_when_placed_then_nothing_was_ch
     )
     keeper = ruleset.Keeper(places)
     _fetch(places, rules__mine_xml="<group>bad")
-    before = _texts(places)
+    before = texts(places)
     keeper.look(Duty(True, _COMMIT), 0, running=True)
     assert keeper.report == ruleset.Report(
         None, "Wazuh refuses it: wazuh-analysisd: (1220): etc/rules/mine.xml"
     )
-    assert _texts(places) == before
+    assert texts(places) == before
     assert analysis.loads == []
     assert list((places.home / "tmp").iterdir()) == []
 
@@ -306,7 +242,7 @@ def test_given_what_a_daemon_s_own_check_refuses_when_placed_then_nothing_was_ch
 def test_given_a_fragment_that_a_daemon_refuses_when_checked_then_the_daemon_is_named(
     places, analysis
 ):
-    _daemon(
+    install_check(
         places,
         "wazuh-remoted",
         '! grep -q "<remote>" "$home/etc/ossec.conf" || { echo "ERROR: bad port"; exit 1; }',
@@ -315,7 +251,7 @@ def test_given_a_fragment_that_a_daemon_refuses_when_checked_then_the_daemon_is_
     _fetch(places, fragment="<ossec_config><remote></remote></ossec_config>")
     keeper.look(Duty(True, _COMMIT, lambda: True), 0, running=True)
     assert keeper.report.error == "Wazuh refuses it: wazuh-remoted: bad port"
-    assert _texts(places) == IMAGE
+    assert texts(places) == IMAGE
 
 
 def test_given_a_restart_is_needed_when_it_is_not_the_unit_s_turn_then_it_waits(places, analysis):
@@ -324,10 +260,10 @@ def test_given_a_restart_is_needed_when_it_is_not_the_unit_s_turn_then_it_waits(
     for now in range(5):
         keeper.look(Duty(True, _COMMIT), now, running=True)
     assert (keeper.offer, keeper.tried) == (_COMMIT, "")
-    assert _texts(places) == IMAGE
+    assert texts(places) == IMAGE
     keeper.look(Duty(True, _COMMIT, lambda: True), 9, running=True)
     assert keeper.tried == _COMMIT
-    assert "ruleset/sca/mine" in _texts(places)
+    assert "ruleset/sca/mine" in texts(places)
 
 
 def test_given_another_unit_never_comes_when_the_time_is_over_then_this_one_goes_on(
@@ -346,16 +282,16 @@ def test_given_a_commit_that_wazuh_does_not_start_with_when_reverted_then_it_is_
     keeper = ruleset.Keeper(places)
     _fetch(places, rules__mine_xml="<group/>")
     keeper.look(Duty(True, _COMMIT), 0, running=True)
-    before = _texts(places)
+    before = texts(places)
     _fetch(places, _NEXT, fragment="<ossec_config><x/></ossec_config>")
     keeper.look(Duty(True, _NEXT, lambda: True), 1, running=True)
-    assert _texts(places) != before
+    assert texts(places) != before
     assert configuration.revert(places)
-    assert _texts(places) == before
+    assert texts(places) == before
     assert not configuration.revert(places), "what is there now has started before"
     keeper.look(Duty(True, _NEXT, lambda: True), 2, running=True)
     assert keeper.report == ruleset.Report(_COMMIT, "Wazuh does not start with it")
-    assert _texts(places) == before
+    assert texts(places) == before
 
 
 def test_given_a_file_changed_by_hand_when_looked_at_then_it_is_put_back_and_told(
@@ -364,11 +300,11 @@ def test_given_a_file_changed_by_hand_when_looked_at_then_it_is_put_back_and_tol
     keeper = ruleset.Keeper(places)
     _fetch(places, rules__mine_xml="<group/>", sca__mine="policy:")
     keeper.look(Duty(True, _COMMIT, lambda: True), 0, running=True)
-    before = _texts(places)
+    before = texts(places)
     (places.home / "etc/rules/mine.xml").write_text("<group>by hand</group>")
     (places.home / "ruleset/sca/mine").unlink()
     keeper.look(Duty(True, _COMMIT), 20, running=True)
-    assert _texts(places) == before
+    assert texts(places) == before
     assert keeper.report.mended == "etc/rules/mine.xml and 1 more"
     _fetch(places, _NEXT, rules__mine_xml="<group/>", sca__mine="policy:")
     keeper.look(Duty(True, _NEXT), 21, running=True)
@@ -417,7 +353,7 @@ def test_given_a_bundle_on_the_volume_when_the_fetched_one_is_gone_then_it_is_st
     assert bundle.read(places, _COMMIT).files == {"rules/mine.xml": b"<group/>"}
     (places.home / "etc/rules/mine.xml").unlink()
     configuration.restore(places, master=True)
-    assert "etc/rules/mine.xml" in _texts(places)
+    assert "etc/rules/mine.xml" in texts(places)
 
 
 def test_given_a_watch_when_a_rule_changes_then_it_tells_once_it_is_stable(places, analysis):
