@@ -18,8 +18,6 @@ from supervisor import bundle, configuration
 
 from src.origin import REPOSITORY, Origin
 
-SHARE = 150
-"""How many cases of each property CI runs."""
 CONF = b"<ossec_config>\n  <cluster>\n    <key>k</key>\n  </cluster>\n</ossec_config>\n"
 _SECRET = "Tr0ub4dorAnd3"
 
@@ -48,7 +46,6 @@ addresses = st.one_of(
 )
 
 
-@settings(max_examples=SHARE)
 @given(address=addresses)
 def test_given_any_address_when_read_then_git_gets_a_plain_one_or_the_option_a_reason(address):
     reading = Origin(address=address).read()
@@ -98,7 +95,6 @@ class _File:
         return self.data
 
 
-@settings(max_examples=SHARE)
 @given(data=st.binary(max_size=60) | requests.map(lambda value: json.dumps(value).encode()))
 def test_given_any_request_when_read_then_it_is_one_of_the_charm_s_or_a_value_error(data):
     try:
@@ -161,7 +157,6 @@ PATHS = (
 )
 
 
-@settings(max_examples=SHARE)
 @given(content=contents, path=st.sampled_from(PATHS))
 def test_given_any_content_when_checked_then_it_is_refused_in_a_line_or_leaves_ours_alone(
     content, path
@@ -199,7 +194,6 @@ names = st.lists(
 modes = st.sampled_from(["100644", "100755", "120000", "160000", "040000", "020666", "104755"])
 
 
-@settings(max_examples=SHARE)
 @given(found=st.lists(st.builds(Entry, modes, st.just("0" * 40), st.integers(0, 2**40), names)))
 def test_given_any_files_when_chosen_then_each_is_plain_and_has_a_place(found):
     try:
