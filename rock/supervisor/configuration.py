@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import bundle, files, shadow
+from . import bundle, files, fragment, shadow
 from .bundle import Bundle
 from .machine import Answer
 from .places import Places
@@ -64,22 +64,25 @@ def current(places: Places) -> Bundle:
 
 def needs_restart(old: Bundle, new: Bundle) -> bool:
     """Tell whether a daemon has to be started again for it."""
-    return old.fragment() != new.fragment() or _started(old) != _started(new)
+    return whole(old) != whole(new) or generations(old) != generations(new)
 
 
-def _started(held: Bundle) -> dict[str, bytes]:
-    return {
-        path: data
-        for path, data in held.files.items()
-        if path != bundle.FRAGMENT and bundle.kind(path).daemon
-    }
+def whole(held: Bundle) -> str:
+    """Digest what all daemons have to be started again for."""
+    return bundle.digest({bundle.FRAGMENT: fragment.parts(held.fragment()).get(fragment.ALL, b"")})
 
 
 def generations(held: Bundle) -> dict[str, str]:
-    """Digest what each daemon has to be started again for."""
-    parts: dict[str, dict[str, bytes]] = {}
-    for path, data in _started(held).items():
-        parts.setdefault(bundle.kind(path).daemon, {})[path] = data
+    """Digest what each daemon alone has to be started again for."""
+    parts: dict[str, dict[str, bytes]] = {
+        daemon: {bundle.FRAGMENT: text}
+        for daemon, text in fragment.parts(held.fragment()).items()
+        if daemon != fragment.ALL
+    }
+    for path, data in held.files.items():
+        daemon = bundle.kind(path).daemon if path != bundle.FRAGMENT else ""
+        if daemon:
+            parts.setdefault(daemon, {})[path] = data
     return {daemon: bundle.digest(found) for daemon, found in parts.items()}
 
 

@@ -115,8 +115,9 @@ class Tree:
         self._watched: dict[str, Watched] = {}
         self._children: set[int] = set()
         self._applied: tuple[Order, str, frozenset[str], str] | None = None
-        self._fragment = b""
+        self._whole = ""
         self._restarts: Mapping[str, str] = {}
+        self._trial: frozenset[str] = frozenset()  # have yet to live with their new part
         self._stamps: tuple[files.Stamp | None, ...] = ()
         self._users: dict[str, users.User] = {}
         self._preset = ""  # the users' generation that the database is known to have
@@ -271,6 +272,7 @@ class Tree:
             return
         self._down()
         self._role, self._complete, self._stale = run.role, False, False
+        self._trial = frozenset()
         self._starting = True
         self._look()
         try:
@@ -407,7 +409,7 @@ class Tree:
                 if not (API in run.hold and path.startswith("api/")):
                     self._put(order, path, content, held)
         self._applied = (order, run.master, run.hold, held.name)
-        self._fragment = held.fragment()
+        self._whole = configuration.whole(held)
         self._restarts = configuration.generations(held)
         self._stamps = self._stamp(order)
 
@@ -439,25 +441,47 @@ class Tree:
             if self._stamps != self._stamp(order):
                 self._install(run, order)
             return
-        fragment = self._fragment
+        whole, parts = self._whole, self._restarts
         self._install(run, order)
-        if self._fragment != fragment:
+        if self._whole != whole:
             _log.info("restarting: the repository's part of ossec.conf changed")
             self._stale = True
             return
+        self._renew(run, order)
+        self._trial |= {d for d, _ in set(parts.items()) ^ set(self._restarts.items())}
+        if self._preset != order.generations.get("users", ""):
+            self._change_users(order)
+
+    def _renew(self, run: Run, order: Order) -> None:
+        """End each daemon whose part changed; it is started again as one that is missing."""
         for daemon, record in self._watched.items():
             wanted = self._generation(daemon, run, order)
             if daemon in run.hold:
                 wanted = _held(record.generation, wanted)
             if record.generation != wanted:
                 record.generation = wanted
+                record.again, record.failures, record.lives = 0.0, 0, None
                 if daemon in self._facts.running:
                     _log.info("restarting %s alone: its part changed", daemon)
                     self._end([daemon])
-                    record.again = 0.0
-        configuration.prove(self._places)
-        if self._preset != order.generations.get("users", ""):
-            self._change_users(order)
+
+    def _judge(self) -> None:
+        """Take back what a daemon does not stay up with; it is good once they have all lived."""
+        if not self._trial or self._applied is None:
+            return
+        records = [self._watched[daemon] for daemon in self._trial & self.needed()]
+        failed = any(record.failures >= _FAILING for record in records)
+        if not failed and not all(_has_lived(record, self._times.steady) for record in records):
+            return
+        self._trial = frozenset()
+        with configuration.LOCK:
+            # A newer one may be in place that nobody has been started with yet.
+            if (configuration.applied(self._places).name or bundle.NONE) != self._applied[3]:
+                return
+            if failed:
+                configuration.revert(self._places)
+            else:
+                configuration.prove(self._places)
 
     def _generation(self, daemon: str, run: Run, order: Order) -> str:
         found, part = generation(daemon, run, order), self._restarts.get(daemon)
@@ -537,6 +561,7 @@ class Tree:
                 self._lives(record)
             elif not self._pending(record):
                 self._revive(daemon, record)
+        self._judge()
 
     def _lives(self, record: Watched) -> None:
         if record.launch is not None and record.launch.poll() is not None:
@@ -739,6 +764,10 @@ def generation(daemon: str, run: Run, order: Order) -> str:
 def _held(before: str, wanted: str) -> str:
     """Give the generation of a daemon whose part waits, though its master may be another."""
     return " ".join([before.partition(" ")[0], *wanted.split(" ")[1:]])
+
+
+def _has_lived(record: Watched, seconds: float) -> bool:
+    return record.lives is not None and time.monotonic() - record.lives > seconds
 
 
 def _front_closed(run: Run) -> bool:

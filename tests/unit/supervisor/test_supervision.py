@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from supervisor import bundle, configuration
 
 from tests.unit.ports import free_port
 from tests.unit.supervisor.fake_wazuh import DAEMONS, Fake, make
@@ -183,6 +184,54 @@ def test_given_a_change_of_authds_part_when_ordered_then_authd_alone_is_restarte
     fake.until(lambda: fake.alive().get("wazuh-authd") not in (None, before["wazuh-authd"]))
     fake.until(fake.serving)
     assert _others(fake.alive(), "wazuh-authd") == _others(before, "wazuh-authd")
+
+
+_COLLECTED = b"<ossec_config>\n  <localfile>\n    <location>%b</location>\n  </localfile>\n"
+_COMMITS = ("ab" * 20, "cd" * 20)
+
+
+def _apply(fake: Fake, commit: str, fragment: bytes) -> None:
+    """Put a commit in place as the keeper does."""
+    made = bundle.Bundle(commit, {"ossec.conf": fragment + b"</ossec_config>\n"})
+    configuration.apply(fake.places, made, master=True, load=None)
+
+
+def test_given_a_commit_that_one_daemon_reads_when_in_place_then_that_one_alone_is_restarted(
+    fake: Fake,
+):
+    fake.order()
+    fake.start()
+    fake.until(fake.serving)
+    before = fake.alive()
+    _apply(fake, _COMMITS[0], _COLLECTED % b"/var/log/a")
+    name = "wazuh-logcollector"
+    fake.until(lambda: fake.alive().get(name) not in (None, before[name]))
+    fake.until(fake.serving)
+    assert _others(fake.alive(), name) == _others(before, name)
+    assert "/var/log/a" in _conf(fake)
+    fake.until(lambda: configuration.applied(fake.places).proven)
+    _apply(fake, _COMMITS[1], b"<ossec_config>\n  <alerts></alerts>\n")
+    fake.until(lambda: not set(fake.alive().items()) & set(before.items()))
+    fake.until(fake.serving)
+
+
+def test_given_a_commit_that_a_daemon_does_not_stay_up_with_when_in_place_then_it_is_taken_back(
+    fake: Fake,
+):
+    fake.order()
+    fake.start()
+    fake.until(fake.serving)
+    _apply(fake, _COMMITS[0], _COLLECTED % b"/var/log/a")
+    fake.until(lambda: configuration.applied(fake.places).proven)
+    before = fake.alive()
+    fake.behave(wazuh_logcollector={"fails": True})
+    _apply(fake, _COMMITS[1], _COLLECTED % b"/var/log/b")
+    fake.until(lambda: configuration.applied(fake.places).refused == _COMMITS[1])
+    fake.behave()
+    fake.until(lambda: "/var/log/a" in _conf(fake) and "wazuh-logcollector" in fake.alive())
+    fake.until(fake.serving)
+    assert configuration.applied(fake.places).name == _COMMITS[0]
+    assert _others(fake.alive(), "wazuh-logcollector") == _others(before, "wazuh-logcollector")
 
 
 def test_given_users_that_change_when_the_api_does_not_answer_then_it_is_stopped_for_it(
