@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src import cluster, digests
+from src import cluster, digests, filebeat
 from src.cluster import Role
 
 if TYPE_CHECKING:
     from src.options import Options
     from src.origin import Origin
     from src.repository import Source
-    from src.secrets import Vault
+    from src.secrets import Indexer, Vault
 
 SCHEMA = 1
 ROOT = "/etc/wazuh-server"
@@ -38,15 +38,17 @@ SENDERS_READ = f"{SENDERS_LOGS}/_all/*.log"
 """The files of all senders, which are there before their day: Wazuh passes over what a file
 already holds when it first finds it. The files of one sender each are for people."""
 LAYER = "wazuh-server"
+FILEBEAT = "filebeat"
 
 DIRECTORIES = {
     ROOT: 0o711,
+    f"{ROOT}/filebeat": 0o711,
     f"{ROOT}/files": 0o700,
     f"{ROOT}/peer": 0o700,
     f"{ROOT}/rsyslog": 0o700,
     RUN: 0o755,
 }
-"""The folders made before any push, with their modes. Git's user has to pass the topmost one;
+"""The folders made before any push, with their modes. Other users have to pass the topmost two;
 rsyslog ends when there is no folder for its pid file."""
 
 
@@ -66,11 +68,14 @@ _ROOT_ONLY = Owner("root", "root", 0o600)
 _WAZUH_READS = Owner("root", "wazuh", 0o640)
 _WAZUH_KEY = Owner("wazuh", "wazuh", 0o400)
 _WAZUH_OWNS = Owner("wazuh", "wazuh", 0o640)
+_FILEBEAT_READS = Owner("filebeat", "wazuh", 0o400)
+"""Filebeat refuses a configuration that is another user's than its own or root's."""
 
 INSTALLED = {
     "etc/ossec.conf": _WAZUH_READS,
     "etc/local_internal_options.conf": _WAZUH_READS,
     "etc/authd.pass": _WAZUH_READS,
+    "etc/indexer-ca.pem": _WAZUH_READS,
     "etc/sslmanager.cert": _WAZUH_READS,
     "etc/sslmanager.key": _WAZUH_READS,
     "api/configuration/api.yaml": _WAZUH_READS,
@@ -114,6 +119,9 @@ _READ_BY = {
 _OWNERS = {
     **{f"{ROOT}/files/{path}": owner for path, owner in INSTALLED.items()},
     f"{ROOT}/users.json": _ROOT_ONLY,
+    f"{ROOT}/indexer.json": _ROOT_ONLY,
+    f"{ROOT}/filebeat/ca.crt": _FILEBEAT_READS,
+    f"{ROOT}/filebeat/filebeat.yml": _FILEBEAT_READS,
     f"{ROOT}/peer/ca.crt": _ROOT_ONLY,
     f"{ROOT}/peer/peer.crt": _ROOT_ONLY,
     f"{ROOT}/peer/peer.key": _ROOT_ONLY,
@@ -224,6 +232,7 @@ def render(spec: Spec, vault: "Vault", fetch: Fetch | None = None) -> Rendered:
         File(f"{ROOT}/peer/peer.crt", _pem(vault.peer.certificate)),
         File(f"{ROOT}/peer/peer.key", _pem(vault.peer.private_key)),
         *_rsyslog(spec, vault),
+        *_indexer(vault),
         *_repository(fetch, spec.request),
     ]
     inputs = spec.inputs(vault.digest_key, vault.digest)
@@ -245,8 +254,10 @@ def _charm_root() -> Path:
 
 def _installed(spec: Spec, vault: "Vault") -> dict[str, str]:
     """Render the files that the supervisor puts below /var/ossec, by their path there."""
+    indexer = vault.indexer
     return {
-        "etc/ossec.conf": _ossec_conf(spec, vault.cluster_key, _master_address(spec)),
+        "etc/ossec.conf": _ossec_conf(spec, vault.cluster_key, _master_address(spec), indexer),
+        **({"etc/indexer-ca.pem": _pem(indexer.authority)} if indexer else {}),
         "etc/local_internal_options.conf": _internal_options(settings(spec).debug),
         "etc/authd.pass": f"{vault.enrolment}\n",
         "etc/sslmanager.cert": _pem(vault.api.certificate),
@@ -275,7 +286,9 @@ def _internal_options(debug: int) -> str:
     return f"# Written by the charm; changes made here are lost.\n{lines}"
 
 
-def _ossec_conf(spec: Spec, cluster_key: str, master_address: str) -> str:
+def _ossec_conf(
+    spec: Spec, cluster_key: str, master_address: str, indexer: "Indexer | None" = None
+) -> str:
     return _template(
         "ossec.conf.j2",
         node_name=cluster.node_name(spec.unit),
@@ -284,6 +297,7 @@ def _ossec_conf(spec: Spec, cluster_key: str, master_address: str) -> str:
         master_address=master_address,
         senders=SENDERS_READ,
         options=settings(spec),
+        indexers=indexer.hosts if indexer else (),
     )
 
 
@@ -310,6 +324,19 @@ def _rsyslog(spec: Spec, vault: "Vault") -> tuple[File, ...]:
         ),
         File(f"{folder}/ca.crt", _pem(spec.authorities or vault.authority)),
         File(f"{folder}/server.pem", _pem(vault.api.certificate) + _pem(vault.api.private_key)),
+    )
+
+
+def _indexer(vault: "Vault") -> tuple[File, ...]:
+    """Render what sends alerts and states to the indexer, with its password."""
+    if vault.indexer is None:
+        return ()
+    found, folder = vault.indexer, f"{ROOT}/filebeat"
+    told = {"hosts": found.hosts, "username": found.username, "password": found.password}
+    return (
+        File(f"{ROOT}/indexer.json", _json({**told, "authority": _pem(found.authority)})),
+        File(f"{folder}/ca.crt", _pem(found.authority)),
+        File(f"{folder}/filebeat.yml", filebeat.configuration(found, f"{folder}/ca.crt")),
     )
 
 
@@ -382,6 +409,9 @@ def generations(vault: "Vault", options: "Options") -> dict[str, str]:
         "wazuh-modulesd": [],
         "users": [list(pair) for pair in vault.users],
     }
+    if vault.indexer is not None:
+        parts["indexer"] = list(dataclasses.astuple(vault.indexer))
+        parts["wazuh-modulesd"].append(parts["indexer"])
     for daemon, names in _READ_BY.items():
         values = options.model_dump(mode="json", include=names, exclude_defaults=True)
         parts.setdefault(daemon, []).extend([values] if values else [])
@@ -390,6 +420,8 @@ def generations(vault: "Vault", options: "Options") -> dict[str, str]:
 
 def _layer(spec: Spec, vault: "Vault", fetch: Fetch | None) -> dict[str, Mapping]:
     services = {"wazuh": _wazuh_service(spec, vault), "rsyslog": _rsyslog_service(spec, vault)}
+    if vault.indexer is not None:
+        services[FILEBEAT] = _filebeat_service(vault)
     if fetch is not None:
         services["repository"] = _REPOSITORY_SERVICE
     return {"services": services, "checks": {"ready": _READY}}
@@ -431,6 +463,41 @@ def _rsyslog_service(spec: Spec, vault: "Vault") -> dict:
     }
 
 
+def _filebeat_service(vault: "Vault") -> dict:
+    """Describe what sends alerts; another indexer, or another password, restarts it."""
+    contents = [file.content for file in _indexer(vault)]
+    return {
+        "override": "replace",
+        "summary": "alerts to the indexer",
+        "command": "/opt/wazuh-server/bin/filebeat",
+        "startup": "enabled",
+        "user": "filebeat",
+        "group": "wazuh",
+        "environment": {"FILEBEAT_CONFIGURATION": digests.keyed(vault.digest_key, contents)},
+    }
+
+
+def without_indexer(
+    layer: Mapping[str, Mapping], plan: Mapping[str, Mapping]
+) -> Mapping[str, Mapping]:
+    """Return the layer such that nothing is sent any more where Pebble's plan has it sent.
+
+    No layer takes a service away from a plan, and a replan starts again what it stops.
+    """
+    if FILEBEAT not in plan.get("services", {}) or FILEBEAT in layer["services"]:
+        return layer
+    return {**layer, "services": {**layer["services"], FILEBEAT: _NOTHING_TO_SEND}}
+
+
+_NOTHING_TO_SEND = {
+    "override": "replace",
+    "summary": "no indexer is related",
+    "command": "/bin/sleep 2",
+    "startup": "disabled",
+    "on-success": "ignore",
+    "on-failure": "ignore",
+}
+
 _REPOSITORY_SERVICE = {
     "override": "replace",
     "summary": "fetches rules, decoders and lists from the configuration repository",
@@ -460,7 +527,7 @@ def _json(value: object) -> str:
     return json.dumps(value, indent=1, sort_keys=True) + "\n"
 
 
-def _template(name: str, **values: "str | int | Options") -> str:
+def _template(name: str, **values: "str | int | tuple[str, ...] | Options") -> str:
     import jinja2
 
     environment = jinja2.Environment(

@@ -32,7 +32,8 @@ def lead(model: ops.Model, picture: Picture, occasion: Occasion, found: secrets.
     juju, now = picture.juju, picture.now
     contents = {**found, **secrets.read_all(model, secrets.LEADERS_LABELS)}
     related = picture.relations or relations.load(model)
-    heard = network.read(related, juju.names, contents, now, _expose(picture, contents))
+    lent = secrets.borrow(model, network.references(related))
+    heard = network.read(related, juju.names, contents, now, _expose(picture, contents), lent)
     whole = not secrets.first_missing(contents)
     option = state.ENROLMENT_OPTION if juju.password_option else None
     answer = rotation.answer(occasion.asked, contents, set_by_option=option)

@@ -12,6 +12,7 @@ from src import cluster, digests, secrets
 from src.relations import (
     CERTIFICATES,
     INGRESS,
+    OPENSEARCH,
     WAZUH_API,
     BadDataError,
     Change,
@@ -61,13 +62,28 @@ def read(
     contents: secrets.Contents,
     now: datetime.datetime,
     service: Service = NO_SERVICE,
+    lent: secrets.Contents | None = None,
 ) -> Network:
-    """Find out what the relations give; what is no good is noted and changes nothing."""
+    """Find out what the relations give; what is no good is noted and changes nothing.
+
+    `lent` are the contents of other applications' secrets, by id (see `references`).
+    """
     host, notes = _address(relations.first(INGRESS))
     hosts = (*names.hosts(), *dict.fromkeys(filter(None, (host, service.address))))
     given, more = _certificate(relations.first(CERTIFICATES), names, hosts, contents, now)
-    address = host or service.address
-    return Network(address, hosts, given, (*notes, *more, *service.notes), service)
+    indexer, about = _indexer(relations.first(OPENSEARCH), contents, lent or {}, now)
+    address, notes = host or service.address, (*notes, *more, *about, *service.notes)
+    return Network(address, hosts, {**given, **indexer}, notes, service)
+
+
+def references(relations: Relations) -> tuple[str, ...]:
+    """Return the ids of other applications' secrets that are to be read."""
+    relation = relations.first(OPENSEARCH)
+    if relation is None:
+        return ()
+    from src.relations import opensearch
+
+    return opensearch.references(relation.theirs)
 
 
 def granted(relations: Relations) -> dict[int, bool]:
@@ -91,6 +107,10 @@ def wanted(
     changes = [Change(one, ingress.wanted(names)) for one in relations.of(INGRESS)[:1]]
     data = wazuh_api.wanted(names, secret_id)
     changes += [Change(one, data) for one in relations.of(WAZUH_API) if secret_id]
+    if relations.of(OPENSEARCH):
+        from src.relations import opensearch
+
+        changes += [Change(one, opensearch.wanted()) for one in relations.of(OPENSEARCH)[:1]]
     request = contents.get(secrets.CERTIFICATE_REQUEST, {}).get("signing-request")
     if request:
         from src.relations import certificates
@@ -135,6 +155,26 @@ def _certificate(
         given[secrets.API_IDENTITY] = present | issued
         return given, ()
     return given, (Note(CERTIFICATES, _waiting(relation, present)),)
+
+
+def _indexer(
+    relation: Relation | None,
+    contents: secrets.Contents,
+    lent: secrets.Contents,
+    now: datetime.datetime,
+) -> tuple[dict[str, secrets.Content], tuple[Note, ...]]:
+    """Follow the indexer of the relation; without a relation there is none."""
+    if relation is None:
+        known = "hosts" in contents.get(secrets.INDEXER, {})
+        return ({secrets.INDEXER: secrets.NO_INDEXER} if known else {}), ()
+    from src.relations import opensearch
+
+    try:
+        return {secrets.INDEXER: opensearch.find(relation.theirs, lent, now)}, ()
+    except opensearch.NotYetError as what:
+        return {}, (Note(OPENSEARCH, f"waiting for {relation.application} {what}"),)
+    except BadDataError as reason:
+        return {}, (Note(OPENSEARCH, str(reason), bad=True),)
 
 
 def _waiting(relation: Relation, present: secrets.Content) -> str:

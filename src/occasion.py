@@ -38,13 +38,13 @@ def of(event: ops.EventBase, *, leader: bool) -> Occasion:
     """Tell what an event asks for.
 
     A new leader goes on from what the secrets say: the last one may have told nobody (Juju 3.6).
-    It does so too when a secret has a new revision, for the hook that wrote it may have failed to
-    publish it. Juju's wish to rotate a secret that the operator's own sets is the operator's.
+    It does so too when a secret has a new revision: the hook that wrote one of ours may have failed
+    to publish it, and another application's is read by the leader alone. Juju's wish to rotate a secret that the operator's own sets is the operator's.
     """
     match event:
         case ops.LeaderElectedEvent():
             return Occasion(look=True, closely=leader, elected=leader)
-        case ops.SecretChangedEvent() if event.secret.label:
+        case ops.SecretChangedEvent():
             return Occasion(look=True, closely=leader)
         case ops.SecretRotateEvent() | ops.SecretExpiredEvent() if _is_rotated(event.secret.label):
             return Occasion(look=True, closely=True, asked=(str(event.secret.label),))

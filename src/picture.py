@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from src import cluster, digests, exposure, files, origin, rotation, secrets, state, wazuh
 from src.cluster import Role
 from src.network import Network
-from src.relations import Note, Relations
+from src.relations import OPENSEARCH, Note, Relations
 
 if TYPE_CHECKING:
     from src.options import Options
@@ -290,10 +290,15 @@ class Picture:
             or (self.relations is not None and self.relations.digest(key) != applied.related)
             or self.now.isoformat() >= applied.renew_after
             or ((self.try_again or self.relations is not None) and self.exposes(key))
+            or (self.try_again and self._lacks_indexer())
             or (wanted is not None and digests.keyed(key, wanted) != applied.password)
             or self._ends_rotation()
             or self.policy() not in (None, applied.policy)
         )
+
+    def _lacks_indexer(self) -> bool:
+        """Tell whether the indexer was not all there: nobody says when a secret is granted."""
+        return any(note[0] == OPENSEARCH for note in self.workload.applied.notes)
 
     def _ends_rotation(self) -> bool:
         found = self.workload.report.in_force

@@ -4,6 +4,7 @@ Ids are never stored. Contents are read in full only when something changed: the
 holds a keyed digest of them all, so that a quiet hook reads one secret instead of six.
 """
 
+import contextlib
 import datetime
 import secrets
 import string
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 AUTHORITY = "certificate-authority"
 PEER_IDENTITY = "peer-identity"
 LABELS = (CLUSTER_KEY, API_USERS, AUTHORITY, API_IDENTITY, PEER_IDENTITY, ENROLMENT)
+
+INDEXER = "indexer"
+OPTIONAL_LABELS = (INDEXER,)
+"""Secrets that are there only for some relations, and that every unit reads."""
+NO_INDEXER = {"related": "no"}
+"""Stands in a secret whose relation is gone: Juju keeps no empty one."""
 
 CERTIFICATE_REQUEST = "certificate-request"
 API_CLIENT = "api-client"
@@ -63,6 +70,18 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Indexer:
+    """Where alerts are sent, and as whom."""
+
+    hosts: tuple[str, ...]
+    """URLs."""
+    username: str
+    password: str = field(repr=False)
+    authority: str
+    """Whom its certificate has to come from, PEM."""
+
+
+@dataclass(frozen=True, slots=True)
 class Vault:
     """All that a unit needs of the application's secrets."""
 
@@ -80,6 +99,8 @@ class Vault:
     """A keyed digest of every secret's content."""
     renew_after: str
     """When the leader has to renew a certificate, in ISO 8601 and UTC."""
+    indexer: Indexer | None = None
+    """None while no indexer is related, or has not told all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +130,9 @@ def read(model: ops.Model, label: str, *, refresh: bool = True) -> Content | Non
         raise UnavailableError(label) from None
 
 
-def read_all(model: ops.Model, labels: Sequence[str] = LABELS) -> dict[str, Content]:
+def read_all(
+    model: ops.Model, labels: Sequence[str] = (*LABELS, *OPTIONAL_LABELS)
+) -> dict[str, Content]:
     """Read the newest contents of the secrets that exist, by label. Raises UnavailableError."""
     found = {label: read(model, label) for label in labels}
     return {label: content for label, content in found.items() if content}
@@ -127,7 +150,8 @@ def digest(contents: Contents) -> str:
 
 
 def _effective(contents: Contents) -> dict[str, Content]:
-    return {label: rotation.effective(contents[label]) for label in LABELS}
+    optional = {label: contents[label] for label in OPTIONAL_LABELS if label in contents}
+    return {label: rotation.effective(contents[label]) for label in LABELS} | optional
 
 
 def open_vault(contents: Contents) -> Vault:
@@ -150,6 +174,18 @@ def open_vault(contents: Contents) -> Vault:
         enrolment=contents[ENROLMENT]["password"],
         digest=digest(contents),
         renew_after=_renew_after(contents).isoformat(),
+        indexer=_indexer(contents.get(INDEXER, {})),
+    )
+
+
+def _indexer(content: Content) -> Indexer | None:
+    if "hosts" not in content:
+        return None
+    return Indexer(
+        hosts=tuple(content["hosts"].split()),
+        username=content["username"],
+        password=content["password"],
+        authority=content["authority"],
     )
 
 
@@ -280,6 +316,15 @@ def id_of(secret: ops.Secret) -> str:
     return "secret:" + known.removeprefix("secret:").rpartition("/")[2]
 
 
+def borrow(model: ops.Model, ids: Sequence[str]) -> dict[str, Content]:
+    """Read the newest contents of other applications' secrets, those that can be read, by id."""
+    found = {}
+    for secret_id in ids:
+        with contextlib.suppress(ops.ModelError):
+            found[secret_id] = model.get_secret(id=secret_id).get_content(refresh=True)
+    return found
+
+
 def follow(secret: ops.Secret) -> None:
     """Take up the newest revision; one that was taken away meanwhile is somebody else's news."""
     try:
@@ -375,7 +420,7 @@ def _recipes(application: str, wishes: Wishes) -> dict[str, _Recipe]:
         API_IDENTITY: lambda found: _api_identity(found, wishes),
         PEER_IDENTITY: lambda found: _peer_identity(found, wishes.now),
         ENROLMENT: lambda found: _enrolment(found, wishes.agent_password),
-        **{label: _as_given(label) for label in LEADERS_LABELS},
+        **{label: _as_given(label) for label in (*OPTIONAL_LABELS, *LEADERS_LABELS)},
     }
     return {label: ending(label, make) for label, make in recipes.items()}
 

@@ -230,7 +230,8 @@ def _reaching(*, silent: bool = False) -> Iterator[None]:
 def _apply(container: ops.Container, found: Workload, change: Change) -> None:
     rendered = change.rendered
     known = found.applied.pushed
-    pushed, layer = rendered.digests(), rendered.layer
+    pushed = rendered.digests()
+    layer = files.without_indexer(rendered.layer, found.plan)
     memory = _memory(change.applied, inputs=rendered.inputs, pushed=pushed, layer=layer)
     if not change.fetch and memory == _memory(found.applied) and found.holds(layer):
         return

@@ -14,8 +14,9 @@ from src import digests
 
 INGRESS = "ingress"
 CERTIFICATES = "certificates"
+OPENSEARCH = "opensearch-client"
 WAZUH_API = "wazuh-api"
-ENDPOINTS = (CERTIFICATES, INGRESS, WAZUH_API)
+ENDPOINTS = (CERTIFICATES, INGRESS, OPENSEARCH, WAZUH_API)
 
 
 class BadDataError(ValueError):

@@ -72,9 +72,10 @@ def test_given_a_first_configuration_when_pushed_then_desired_comes_after_all_it
     assert order[-3:] == [f"/etc/wazuh-server/{name}" for name in last]
 
 
-def test_given_gits_user_when_it_reads_its_request_then_only_the_topmost_folder_lets_it_pass():
+def test_given_other_users_when_they_read_what_is_theirs_then_only_two_folders_let_them_pass():
     assert files.DIRECTORIES == {
         "/etc/wazuh-server": 0o711,
+        "/etc/wazuh-server/filebeat": 0o711,
         "/etc/wazuh-server/files": 0o700,
         "/etc/wazuh-server/peer": 0o700,
         "/etc/wazuh-server/rsyslog": 0o700,

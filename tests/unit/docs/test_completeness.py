@@ -101,7 +101,7 @@ def test_given_the_application_s_secrets_when_the_page_is_read_then_it_says_what
 ):
     page = (ROOT / "docs/reference/secrets.md").read_text()
 
-    for label in (*secrets.LABELS, *secrets.LEADERS_LABELS):
+    for label in (*secrets.LABELS, *secrets.OPTIONAL_LABELS, *secrets.LEADERS_LABELS):
         assert f"| `{label}` |" in page
 
 
