@@ -72,12 +72,21 @@ def build(project: Path, image: Path, wazuh: Callable[[Path], None], *, single: 
         (image / name).write_text(content)
     wazuh(image / "var/ossec")
     _add_own_part(project, image)
+    _replace_filebeat(project, image)
     repository = image / "var/lib/wazuh-repository"
     repository.mkdir(parents=True, exist_ok=True)
     repository.chmod(0o755)
     _, uid, gid, _, _ = accounts(project)["wazuh-git"]
     os.chown(repository, *((0, 0) if single else (uid, gid)))
     subprocess.run([project / "rock/lay-out", image], check=True)
+
+
+def _replace_filebeat(project: Path, image: Path) -> None:
+    """Put the stand-in in Filebeat's place: /usr is the machine's, which has none."""
+    program = image / "opt/wazuh-server/bin/filebeat"
+    source = (project / "sandbox/indexer_stand_in/filebeat.py").read_text()
+    program.write_text(f"#!/var/ossec/framework/python/bin/python3 -I\n{source}")
+    program.chmod(0o755)
 
 
 def copy_installation(source: Path, destination: Path, *, single: bool) -> None:

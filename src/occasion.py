@@ -38,8 +38,9 @@ def of(event: ops.EventBase, *, leader: bool) -> Occasion:
     """Tell what an event asks for.
 
     A new leader goes on from what the secrets say: the last one may have told nobody (Juju 3.6).
-    It does so too when a secret has a new revision: the hook that wrote one of ours may have failed
-    to publish it, and another application's is read by the leader alone. Juju's wish to rotate a secret that the operator's own sets is the operator's.
+    It does so too when a secret has a new revision: the hook that wrote one of ours may have
+    failed to publish it, and another application's is read by the leader alone. Juju's wish to
+    rotate a secret that the operator's own sets is the operator's.
     """
     match event:
         case ops.LeaderElectedEvent():

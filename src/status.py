@@ -2,7 +2,7 @@
 
 import ops
 
-from src import cluster, origin, rotation, state, wazuh
+from src import cluster, files, origin, rotation, state, wazuh
 from src.cluster import Role
 from src.picture import Picture
 from src.relations import Note
@@ -78,7 +78,7 @@ def _unit(picture: Picture, waiting_for: str | None) -> ops.StatusBase:
     if not report.ready or report.sentence:
         return ops.WaitingStatus(report.sentence or "not ready yet")
     reached = f", at {picture.address}" if picture.juju.leader and picture.address else ""
-    told = reached + _configuration(picture) + _left(picture)
+    told = reached + _configuration(picture) + _left(picture) + _waiting_alerts(picture)
     return ops.ActiveStatus(_serving(picture, decision) + told)
 
 
@@ -101,6 +101,15 @@ def _left(picture: Picture) -> str:
     if picture.juju.leader and not report.keys_prepared:
         said += "; too many agents for master-state, their keys are on the volumes alone"
     return said
+
+
+def _waiting_alerts(picture: Picture) -> str:
+    """Say since when alerts wait on the volume, while an indexer is related."""
+    found = picture.workload
+    away = found.report.indexer_away
+    if not away or f"{files.ROOT}/indexer.json" not in found.applied.pushed:
+        return ""
+    return f"; alerts wait on disk, the indexer is away since {away}"
 
 
 def _missing(picture: Picture) -> str | None:

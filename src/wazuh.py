@@ -58,6 +58,8 @@ class Report:
     """The commit of the configuration repository that is in place; empty when there is none."""
     mended: str | None = None
     """What of it somebody had changed by hand, and was put back."""
+    indexer_away: str | None = None
+    """Since when the indexer takes nothing, and why; None while it does."""
     in_force: Mapping[str, str] = field(default_factory=dict)
     """The generations that the serving master is known to have brought into force."""
 
@@ -365,8 +367,16 @@ def _report(value: Mapping) -> Report:
         ruleset_error=_sentence(ruleset.get("error")),
         commit=commit if _TREE.fullmatch(commit) else "",
         mended=_sentence(ruleset.get("mended")),
+        indexer_away=_absence(value.get("indexer")),
         in_force=in_force if isinstance(in_force, dict) else {},
     )
+
+
+def _absence(value: object) -> str | None:
+    """Say since when, to the minute, and why; nothing while all is well."""
+    found = value if isinstance(value, dict) else {}
+    since, reason = _text(found.get("since")), _sentence(found.get("reason"))
+    return f"{since[:16].replace('T', ' ')} UTC ({reason})" if since and reason else None
 
 
 def _fetched(value: Mapping) -> Fetched:

@@ -22,6 +22,7 @@ from . import (
     desired,
     files,
     health,
+    indexer,
     keys,
     machine,
     master_state,
@@ -79,6 +80,7 @@ class Supervisor:
         self._given = master_state.Answer(where)
         self._taken: master_state.State | None = None
         self._returners = returners.Returners(returners.Volume(where))
+        self._indexer = indexer.Watch(where)
 
     def run(self) -> int:
         """Work until told to stop; 1 when there is no hope left in this process."""
@@ -88,6 +90,7 @@ class Supervisor:
             part.start()
         threading.Thread(target=self._look_after_rules, name="rules", daemon=True).start()
         threading.Thread(target=self._look_after_returners, name="returners", daemon=True).start()
+        threading.Thread(target=self._indexer.keep, args=(self.stopping,), daemon=True).start()
         threading.Thread(target=self._look_after_senders, name="senders", daemon=True).start()
         try:
             hopeless = self._loop()
@@ -382,6 +385,7 @@ class Supervisor:
         content["conflicts"] = self._returners.conflicts()
         content["prepared"] = self._store.prepared.digest
         content["keys-prepared"] = self._store.prepared.whole
+        content["indexer"] = dataclasses.asdict(self._indexer.absence or indexer.Absence("", ""))
         try:
             if self._report.write(content):
                 self._notices.send(pebble.STATE)

@@ -80,6 +80,7 @@ def content(state: State, desired: Desired | None, version: str, rules: Ruleset)
         "version": version,
         "ruleset": {"commit": rules.commit, "error": rules.error, "mended": rules.mended},
         "in-force": state.in_force.by_name(),
+        "indexer": {"since": "", "reason": ""},
         "wake": 0,
         "fetched": 0,
     }
@@ -94,7 +95,7 @@ def _worth(content: dict) -> tuple:
     what = ("asks", "ready", "version", "fetched")
     in_force = tuple(sorted(content["in-force"].items()))
     said = tuple(content[n] for n in (*where, *what))
-    return (*said, sentence, *rules.values(), in_force)
+    return (*said, sentence, *rules.values(), in_force, content["indexer"]["reason"])
 
 
 def _now() -> str:

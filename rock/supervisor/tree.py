@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from . import bundle, configuration, files, keys, processes, rbac, seed, users
+from . import bundle, configuration, files, indexer, keys, processes, rbac, seed, users
 from .desired import Order
 from .door import Door
 from .machine import API, CLUSTER, ENROLMENT, FRONT, SESSIONS, Edition, Role, Run, Times
@@ -294,6 +294,7 @@ class Tree:
         configuration.restore(self._places, master=run.role == "master")
         self._install(run, order)
         self._set_users(order)
+        self._give_credentials(order)
         self._fresh = False
         self._control("start")
         self._version = self._output("info", "-v").strip()
@@ -351,6 +352,12 @@ class Tree:
         users.preset(self._places, known, self._stop.is_set)
         self._users, self._preset, self._fresh = known, wanted, True
         _log.info("the API's users are set")
+
+    def _give_credentials(self, order: Order | None) -> None:
+        """Have Wazuh's store hold the indexer's credentials, while nobody reads it."""
+        if order is not None:
+            wanted = order.generations.get("indexer", "")
+            indexer.give_credentials(self._places, wanted, environment())
 
     def _control(self, *words: str) -> None:
         """Run wazuh-control to its end. Raises StartError."""
@@ -604,6 +611,8 @@ class Tree:
         if daemon == API and not self._preset:
             return
         self._end([daemon])
+        if daemon == indexer.READER:
+            self._give_credentials(self._wanted[1])
         _log.info("starting %s alone", daemon)
         program = self._places.home / "bin" / daemon
         with (self._places.run / f"{daemon}.log").open("wb") as output:

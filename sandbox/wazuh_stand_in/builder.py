@@ -25,7 +25,7 @@ DAEMONS = (
     "remoted",
     "syscheckd",
 )
-TOOLS = ("cluster_control", "wazuh-logtest-legacy")
+TOOLS = ("cluster_control", "wazuh-keystore", "wazuh-logtest-legacy")
 FOLDERS = (
     "active-response/bin",
     "agentless",

@@ -57,7 +57,7 @@ ALLOWED = {
         "state",
         "wazuh",
     },
-    "status": {"cluster", "origin", "picture", "relations", "rotation", "state", "wazuh"},
+    "status": {"cluster", "files", "origin", "picture", "relations", "rotation", "state", "wazuh"},
     "occasion": {"rotation", "state"},
     "leader": {
         "cluster",

@@ -401,3 +401,23 @@ def test_given_any_address_when_read_then_only_plain_ones_pass(text):
     assert all(
         set(host) <= set("https://abcdefghijklmnopqrstuvwxyz0123456789.-:[]") for host in hosts
     )
+
+
+def test_given_an_indexer_that_is_away_when_reported_then_the_unit_is_active_and_says_so(indexed):
+    away = {"since": "2026-11-23T13:05:59+00:00", "reason": "it cannot be reached"}
+    indexed.report(indexer=away)
+
+    indexed.run("update_status")
+
+    assert indexed.status.name == "active"
+    assert indexed.status.message == (
+        "master of 3, epoch 1; alerts wait on disk, the indexer is away since "
+        "2026-11-23 13:05 UTC (it cannot be reached)"
+    )
+    indexed.report(indexer=["rubbish"])
+    indexed.run("update_status")
+    assert indexed.status.message == "master of 3, epoch 1"
+    indexed.report(indexer=away)
+    indexed.part(ENDPOINT)
+    indexed.run("update_status")
+    assert indexed.status.message == "master of 3, epoch 1"

@@ -1,4 +1,4 @@
-"""Daemons of which only presence matters: execd, monitord, modulesd, syscheckd and others."""
+"""Daemons of which only presence matters: execd, monitord, syscheckd and others."""
 
 from . import configuration
 from .home import Home

@@ -21,6 +21,8 @@ MODULES = {
     "wazuh-remoted": "remoted",
     "wazuh-db": "wazuh_db",
     "wazuh-logcollector": "logcollector",
+    "wazuh-modulesd": "modulesd",
+    "wazuh-keystore": "indexer_store",
     "cluster_control": "cluster_control",
 }
 DROPS_TO_WAZUH = (

@@ -1,0 +1,357 @@
+"""The indexer: Wazuh's credentials for it, its presence, and lines sent on by a stand-in."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import ipaddress
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from hypothesis import given
+from hypothesis import strategies as st
+from supervisor import indexer, processes
+
+from sandbox.indexer_stand_in import filebeat, opensearch
+from src import filebeat as rendered
+from src.secrets import Indexer
+from tests.unit.ports import free_port
+from tests.unit.supervisor import certificates
+from tests.unit.supervisor.fake_wazuh import Fake, _script
+
+PASSWORD = "pa$$w${HOME}rd-Ö"
+TOOL = """#!{python}
+import json, sys
+home = {home!r}
+if len(sys.argv) != 5 or sys.argv[1:3] != ["-f", "indexer"] or sys.argv[3] != "-k":
+    sys.exit(1)
+open(home + "/logs/stored", "a").write(json.dumps([sys.argv[4], sys.stdin.readline()]) + "\\n")
+open(home + "/queue/keystore/000001.log", "a").write("x")
+"""
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    assert processes.wait_until(condition, 60.0, 0.05)
+
+
+@dataclasses.dataclass
+class Stand:
+    """A stand-in OpenSearch that can go away and come back, with what it holds."""
+
+    settings: opensearch.Settings
+    authority: str
+    server: ThreadingHTTPServer | None = None
+
+    def __post_init__(self) -> None:
+        self.come()
+
+    def come(self) -> None:
+        self.server = opensearch.serve(self.settings)
+
+    def go(self) -> None:
+        assert self.server
+        self.server.shutdown()
+        self.server.server_close()
+        self.server = None
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.settings.port}"
+
+    def lines(self) -> list[str]:
+        return [one["_source"]["n"] for one in opensearch.documents(Path(self.settings.store))]
+
+
+def _leaf(authority: certificates.Pair) -> certificates.Pair:
+    """Issue a certificate for 127.0.0.1."""
+    pair = certificates.issue("indexer", authority)
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(pair.certificate.subject)
+        .issuer_name(authority.certificate.subject)
+        .public_key(pair.key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=9))
+        .add_extension(address, False)
+        .sign(authority.key, hashes.SHA256())
+    )
+    return certificates.Pair(signed, pair.key)
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Iterator[Stand]:
+    authority = certificates.issue("authority")
+    leaf = _leaf(authority)
+    (tmp_path / "leaf.crt").write_bytes(leaf.pem())
+    (tmp_path / "leaf.key").write_bytes(leaf.key_pem())
+    settings = opensearch.Settings(
+        certificate=str(tmp_path / "leaf.crt"),
+        key=str(tmp_path / "leaf.key"),
+        username="filebeat",
+        password=PASSWORD,
+        store=str(tmp_path / "documents"),
+        port=free_port(),
+    )
+    made = Stand(settings, authority.pem().decode())
+    yield made
+    if made.server:
+        made.go()
+
+
+def _told(stand: Stand, **changes: object) -> dict:
+    return {
+        "hosts": [stand.url],
+        "username": "filebeat",
+        "password": PASSWORD,
+        "authority": stand.authority,
+        **changes,
+    }
+
+
+def _tell(fake: Fake, content: dict) -> None:
+    (fake.places.orders / "indexer.json").write_text(json.dumps(content))
+
+
+@pytest.fixture
+def keystore(fake: Fake) -> Fake:
+    (fake.home / "queue/keystore").mkdir()
+    _script(
+        fake.home / "bin/wazuh-keystore", TOOL.format(python=sys.executable, home=str(fake.home))
+    )
+    fake.places.own.mkdir(parents=True)
+    return fake
+
+
+def _stored(fake: Fake) -> list[list[str]]:
+    path = fake.home / "logs/stored"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_given_credentials_when_given_then_the_tool_reads_them_from_its_input_once(
+    keystore: Fake, stand: Stand
+):
+    _tell(keystore, _told(stand))
+    for _ in range(3):
+        indexer.give_credentials(keystore.places, "one", dict(os.environ))
+
+    assert _stored(keystore) == [["username", "filebeat\n"], ["password", PASSWORD + "\n"]]
+
+
+def test_given_another_generation_when_given_then_they_are_stored_again(
+    keystore: Fake, stand: Stand
+):
+    _tell(keystore, _told(stand))
+    indexer.give_credentials(keystore.places, "one", dict(os.environ))
+    _tell(keystore, _told(stand, password="another"))
+
+    indexer.give_credentials(keystore.places, "two", dict(os.environ))
+
+    assert _stored(keystore)[-1] == ["password", "another\n"]
+
+
+def test_given_no_indexer_any_more_when_given_then_the_store_is_empty(
+    keystore: Fake, stand: Stand
+):
+    _tell(keystore, _told(stand))
+    indexer.give_credentials(keystore.places, "one", dict(os.environ))
+    (keystore.places.orders / "indexer.json").unlink()
+
+    indexer.give_credentials(keystore.places, "", dict(os.environ))
+
+    assert list((keystore.home / "queue/keystore").iterdir()) == []
+    indexer.give_credentials(keystore.places, "", dict(os.environ))
+    assert len(_stored(keystore)) == 2
+
+
+def test_given_a_tool_that_fails_when_given_then_it_is_tried_again_and_no_value_is_logged(
+    keystore: Fake, stand: Stand, caplog
+):
+    _tell(keystore, _told(stand))
+    tool = keystore.home / "bin/wazuh-keystore"
+    right = tool.read_text()
+    _script(tool, "#!/bin/sh\nexit 1\n")
+    indexer.give_credentials(keystore.places, "one", dict(os.environ))
+    assert "could not be stored" in caplog.text
+    assert PASSWORD not in caplog.text
+    tool.unlink()
+    indexer.give_credentials(keystore.places, "one", dict(os.environ))
+    _script(tool, right)
+
+    indexer.give_credentials(keystore.places, "one", dict(os.environ))
+
+    assert len(_stored(keystore)) == 2
+
+
+@pytest.mark.parametrize("text", ["", "[]", '"x"', '{"hosts": 3}', "\0", "null"])
+def test_given_rubbish_when_loaded_then_there_is_no_indexer(tmp_path: Path, text: str):
+    (tmp_path / "indexer.json").write_text(text)
+    assert indexer.load(tmp_path) is None
+
+
+def test_given_a_supervisor_when_an_indexer_comes_and_goes_then_its_reader_alone_follows(
+    keystore: Fake, stand: Stand
+):
+    fake = keystore
+    generations = {"users": "u", "wazuh-modulesd": "m0"}
+    fake.order(generations=generations)
+    fake.start()
+    wait(lambda: fake.state()["phase"] == "serving")
+    _tell(fake, _told(stand))
+    fake.order(generations={**generations, "wazuh-modulesd": "m1", "indexer": "i1"})
+
+    wait(lambda: len(_stored(fake)) == 2)
+    wait(lambda: _started(fake).count("wazuh-modulesd") == 2)
+    (fake.places.orders / "indexer.json").unlink()
+    fake.order(generations=generations)
+    wait(lambda: _started(fake).count("wazuh-modulesd") == 3)
+
+    assert not (fake.home / "queue/keystore/000001.log").exists()
+    assert {_started(fake).count(name) for name in ("wazuh-remoted", "wazuh-apid")} == {1}
+
+
+def _started(fake: Fake) -> list[str]:
+    return [line.split()[0] for line in (fake.home / "logs/started").read_text().splitlines()]
+
+
+def test_given_an_indexer_when_it_goes_and_comes_then_it_is_told_since_when_and_why(
+    fake: Fake, stand: Stand
+):
+    watch = indexer.Watch(fake.places)
+    watch.look()
+    assert watch.absence is None
+    _tell(fake, _told(stand))
+    watch.look()
+    assert watch.absence is None
+    stand.go()
+    watch.look()
+    away = watch.absence
+    assert away is not None
+    assert away.reason == "it cannot be reached"
+    assert datetime.datetime.fromisoformat(away.since).tzinfo is not None
+    stand.come()
+    _tell(fake, _told(stand, password="wrong"))
+    watch.look()
+    assert watch.absence == indexer.Absence(away.since, "it refuses the user")
+    _tell(fake, _told(stand))
+    watch.look()
+    assert watch.absence is None
+
+
+def test_given_a_certificate_of_somebody_else_when_asked_then_nothing_is_told_it(stand: Stand):
+    other = certificates.issue("other").pem().decode()
+
+    assert indexer.ask(indexer.Indexer((stand.url,), "filebeat", PASSWORD, other)) == (
+        "its certificate is not the one that was announced"
+    )
+    unreadable = indexer.Indexer((stand.url,), "filebeat", PASSWORD, "x")
+    assert indexer.ask(unreadable) == "its authority cannot be read"
+
+
+def test_given_one_host_away_when_asked_then_the_other_is_enough(stand: Stand):
+    hosts = (f"https://127.0.0.1:{free_port()}", stand.url)
+
+    assert indexer.ask(indexer.Indexer(hosts, "filebeat", PASSWORD, stand.authority)) == ""
+
+
+def test_given_a_volume_when_looked_at_then_filebeat_has_a_folder_of_its_own(fake: Fake):
+    fake.places.own.mkdir(parents=True)
+
+    indexer.Watch(fake.places).look()
+
+    assert stat.S_IMODE((fake.places.keep / "filebeat").stat().st_mode) == 0o700
+
+
+# Lines sent on ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def _filebeat(tmp_path: Path, stand: Stand, password: str = PASSWORD) -> Iterator[Path]:
+    """Run the stand-in with what the charm renders; it ends with the block."""
+    (tmp_path / "ca.crt").write_text(stand.authority)
+    found = Indexer((stand.url,), "filebeat", password, stand.authority)
+    path = tmp_path / "filebeat.yml"
+    path.write_text(rendered.configuration(found, str(tmp_path / "ca.crt")))
+    path.chmod(0o400)
+    (tmp_path / "data").mkdir(exist_ok=True)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from sandbox.indexer_stand_in import filebeat\n"
+        "sys.exit(filebeat.run(*map(Path, sys.argv[2:]), pause=0.05))\n"
+    )
+    alerts = tmp_path / "alerts.json"
+    root = Path(__file__).resolve().parents[3]
+    command = [sys.executable, "-c", code, root, path, tmp_path / "data", alerts]
+    with (tmp_path / "filebeat.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        yield alerts
+    finally:
+        process.kill()
+        process.wait()
+        path.unlink()
+
+
+def _alert(alerts: Path, *numbers: int) -> None:
+    with alerts.open("a") as file:
+        file.writelines(json.dumps({"n": number}) + "\n" for number in numbers)
+
+
+def test_given_an_indexer_away_and_back_when_alerts_come_then_each_is_there_once(
+    tmp_path: Path, stand: Stand
+):
+    with _filebeat(tmp_path, stand) as alerts:
+        _alert(alerts, *range(120))
+        wait(lambda: len(stand.lines()) == 120)
+        stand.go()
+        _alert(alerts, *range(120, 200))
+        wait(lambda: "cannot send" in (tmp_path / "filebeat.log").read_text())
+    # A container made anew while it is away, on the same volume.
+    with _filebeat(tmp_path, stand) as alerts:
+        _alert(alerts, *range(200, 210))
+        stand.come()
+        wait(lambda: len(stand.lines()) >= 210)
+
+    assert stand.lines() == [*range(210)]
+    assert PASSWORD not in (tmp_path / "filebeat.log").read_text()
+
+
+def test_given_a_wrong_password_when_alerts_come_then_they_wait(tmp_path: Path, stand: Stand):
+    with _filebeat(tmp_path, stand, password="wrong") as alerts:
+        _alert(alerts, 1)
+        wait(lambda: "status 401" in (tmp_path / "filebeat.log").read_text())
+    assert stand.lines() == []
+    with _filebeat(tmp_path, stand):
+        wait(lambda: stand.lines() == [1])
+
+
+def test_given_a_file_that_others_write_when_started_then_it_refuses_it(tmp_path: Path):
+    path = tmp_path / "filebeat.yml"
+    path.write_text("{}")
+    path.chmod(0o666)
+
+    with pytest.raises(filebeat.ConfigurationError):
+        filebeat.read(path)
+
+
+@given(st.text())
+def test_given_any_password_when_rendered_and_read_then_it_is_the_same(password: str):
+    found = Indexer(("https://a:9200",), "u", password, "")
+    text = rendered.configuration(found, "/ca")
+
+    read = json.loads(text, object_hook=filebeat._expanded)
+
+    assert read["output.elasticsearch"]["password"] == password
