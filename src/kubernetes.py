@@ -4,13 +4,19 @@ A charm may read and patch its own application's Service without trust (Juju's r
 operator; seen on Juju 4.0.15). Juju rewrites the ports of the Service and leaves the rest.
 """
 
+import contextlib
 import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import httpx
 from lightkube import Client
 from lightkube.core.exceptions import ApiError, ConfigError, LoadResourceError
 from lightkube.models.core_v1 import ServiceStatus
+from lightkube.models.meta_v1 import OwnerReference
 from lightkube.resources.core_v1 import Service
+from lightkube.resources.networking_v1 import NetworkPolicy
+from lightkube.resources.policy_v1 import PodDisruptionBudget
 from lightkube.types import PatchType
 
 from src.cluster import Names
@@ -32,21 +38,77 @@ def expose(names: Names, exposure: Exposure) -> str:
     Nothing is written when it is so already. Each of two requests waits for 2.5 seconds at most.
     Raises RefusedError.
     """
-    what = f"the Service cannot be made {exposure.type}"
-    try:
-        client = Client(namespace=names.model, timeout=httpx.Timeout(_SECONDS))
+    with _asking(f"the Service cannot be made {exposure.type}"):
+        client = _client(names)
         found = client.get(Service, names.application)
         patch = _patch(found, exposure)
         if patch:
             found = client.patch(Service, names.application, patch, patch_type=PatchType.MERGE)
+    return _address(found.status) if exposure.type == LOAD_BALANCER else ""
+
+
+def harden(names: Names, objects: Sequence[Mapping[str, Any]], *, wanted: bool) -> None:
+    """Bring the objects about, or take them away where they are not `wanted`.
+
+    They belong to the application's Service, and so go with the application. A charm may make
+    them with trust only. Each of three requests waits for 2.5 seconds at most. Raises
+    RefusedError.
+    """
+    with _asking("a NetworkPolicy and a PodDisruptionBudget cannot be set", trusted=True):
+        client = _client(names)
+        owner = client.get(Service, names.application).metadata if wanted else None
+        for content in objects:
+            kind = _GUARDS[content["kind"]]
+            found = kind.from_dict(dict(content))
+            metadata = found.metadata
+            if metadata is None or metadata.name is None:
+                continue
+            if not wanted:
+                _delete(client, kind, metadata.name)
+                continue
+            if owner and owner.uid:
+                metadata.ownerReferences = [
+                    OwnerReference("v1", "Service", names.application, owner.uid)
+                ]
+            client.apply(found, field_manager=_MANAGER, force=True)
+
+
+_MANAGER = "wazuh-server-operator"
+_GUARDS: Mapping[str, type[NetworkPolicy] | type[PodDisruptionBudget]] = {
+    "NetworkPolicy": NetworkPolicy,
+    "PodDisruptionBudget": PodDisruptionBudget,
+}
+
+
+def _delete(
+    client: Client, kind: type[NetworkPolicy] | type[PodDisruptionBudget], name: str
+) -> None:
+    """Delete one object; one that is gone is right already."""
+    try:
+        client.delete(kind, name)
+    except ApiError as error:
+        if error.status is None or error.status.code != httpx.codes.NOT_FOUND:
+            raise
+
+
+def _client(names: Names) -> Client:
+    return Client(namespace=names.model, timeout=httpx.Timeout(_SECONDS))
+
+
+@contextlib.contextmanager
+def _asking(what: str, *, trusted: bool = False) -> Iterator[None]:
+    """Say what was not done and why, whatever goes wrong. Raises RefusedError."""
+    try:
+        yield
     except ApiError as error:
         code = error.status.code if error.status else None
-        raise RefusedError(f"{what}: {code} {_reason(error)}") from None
+        needs = "; it needs juju trust wazuh-server --scope=cluster" if trusted else ""
+        lacks = needs if code == httpx.codes.FORBIDDEN else ""
+        raise RefusedError(f"{what}: {code} {_reason(error)}{lacks}") from None
     except httpx.TimeoutException:
         raise RefusedError(f"{what}: Kubernetes does not answer") from None
     except (ConfigError, LoadResourceError, httpx.HTTPError, OSError, ValueError) as error:
         raise RefusedError(f"{what}: {type(error).__name__}") from None
-    return _address(found.status) if exposure.type == LOAD_BALANCER else ""
 
 
 def _patch(found: Service, exposure: Exposure) -> dict:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import ops
 
-from src import cluster, exposure, network, relations, rotation, secrets, state
+from src import cluster, exposure, files, hardening, network, relations, rotation, secrets, state
 from src.occasion import Occasion
 from src.picture import Picture
 
@@ -34,6 +34,7 @@ def lead(model: ops.Model, picture: Picture, occasion: Occasion, found: secrets.
     related = picture.relations or relations.load(model)
     lent = secrets.borrow(model, network.references(related))
     heard = network.read(related, juju.names, contents, now, _expose(picture, contents), lent)
+    heard = heard.with_guard(*_harden(picture, contents))
     whole = not secrets.first_missing(contents)
     option = state.ENROLMENT_OPTION if juju.password_option else None
     answer = rotation.answer(occasion.asked, contents, set_by_option=option)
@@ -91,6 +92,25 @@ def _expose(picture: Picture, contents: secrets.Contents) -> network.Service:
     return network.Service(mark, address, (note,) if waits else ())
 
 
+def _harden(
+    picture: Picture, contents: secrets.Contents
+) -> tuple[str | None, tuple[relations.Note, ...]]:
+    """Guard the application in Kubernetes, or no more; nothing stops where that is refused."""
+    names, key = picture.juju.names, contents.get(secrets.CLUSTER_KEY)
+    if key is None:
+        return None, ()
+    wanted = picture.hardening_mark(secrets.digest_key(key))
+    if wanted == picture.juju.peers.hardened:
+        return None, ()
+    from src import kubernetes
+
+    try:
+        kubernetes.harden(names, hardening.objects(names, files.PORTS), wanted=bool(wanted))
+    except kubernetes.RefusedError as reason:
+        return None, (relations.Note(hardening.OPTION, str(reason), bad=True),)
+    return wanted, ()
+
+
 def _follow_policy(
     model: ops.Model, picture: Picture, occasion: Occasion, found: secrets.Contents
 ) -> str:
@@ -108,7 +128,7 @@ def publish(model: ops.Model, picture: Picture, digest: str) -> cluster.Decision
     decision = picture.next_decision()
     told = decision or picture.juju.peers.decision
     if told is not None:
-        _tell(model, state.dump_peers(told, digest, _service(picture)), decision)
+        _tell(model, state.dump_peers(told, digest, _marks(picture)), decision)
     return decision
 
 
@@ -128,10 +148,15 @@ def raise_high_water(model: ops.Model, picture: Picture) -> None:
     _tell(model, dataclasses.replace(decision, high_water=highest).dump(), None)
 
 
-def _service(picture: Picture) -> str | None:
-    """Return what is to be remembered of the Service; None when that stays as it is."""
-    known, heard = picture.juju.peers.service, picture.network
-    return heard.service.mark if heard and heard.service.mark != known else None
+def _marks(picture: Picture) -> dict[str, str]:
+    """Return what is to be remembered of what was done in Kubernetes."""
+    heard = picture.network
+    if heard is None:
+        return {}
+    found = {} if heard.hardened is None else {state.HARDENED: heard.hardened}
+    if heard.service.mark != picture.juju.peers.service:
+        found[state.SERVICE] = heard.service.mark
+    return found
 
 
 def _tell(model: ops.Model, values: dict[str, str], decision: cluster.Decision | None) -> None:

@@ -6,7 +6,7 @@ in a hook in which something changed.
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from src import cluster, digests, secrets
 from src.relations import (
@@ -54,6 +54,12 @@ class Network:
     notes: tuple[Note, ...] = ()
     service: Service = NO_SERVICE
     """What became of the application's Service."""
+    hardened: str | None = None
+    """What guards the application in Kubernetes from now on; None when that stays as it is."""
+
+    def with_guard(self, mark: str | None, notes: tuple[Note, ...]) -> "Network":
+        """Return the same, and what became of the guard."""
+        return replace(self, hardened=mark, notes=(*self.notes, *notes))
 
 
 def read(

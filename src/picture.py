@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from src import cluster, digests, exposure, files, origin, rotation, secrets, state, wazuh
+from src import (
+    cluster,
+    digests,
+    exposure,
+    files,
+    hardening,
+    origin,
+    rotation,
+    secrets,
+    state,
+    wazuh,
+)
 from src.cluster import Role
 from src.network import Network
 from src.relations import OPENSEARCH, Note, Relations
@@ -290,11 +301,21 @@ class Picture:
             or (self.relations is not None and self.relations.digest(key) != applied.related)
             or self.now.isoformat() >= applied.renew_after
             or ((self.try_again or self.relations is not None) and self.exposes(key))
+            or ((self.try_again or self.relations is not None) and self._hardens(key))
             or (self.try_again and self._lacks_indexer())
             or (wanted is not None and digests.keyed(key, wanted) != applied.password)
             or self._ends_rotation()
             or self.policy() not in (None, applied.policy)
         )
+
+    def hardening_mark(self, key: str) -> str:
+        """Return what tells one guard of the application from another; empty for none."""
+        return hardening.mark(key, self.juju.names, files.PORTS) if self.juju.harden else ""
+
+    def _hardens(self, key: str) -> bool:
+        """Tell whether the leader has something to do or to say about that guard."""
+        said = any(note[0] == hardening.OPTION for note in self.workload.applied.notes)
+        return said or self.hardening_mark(key) != self.juju.peers.hardened
 
     def _lacks_indexer(self) -> bool:
         """Tell whether the indexer was not all there: nobody says when a secret is granted."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import ops
 
-from src import cluster, exposure, rotation, secrets
+from src import cluster, exposure, hardening, rotation, secrets
 from src.deploy_key import DeployKey, parse_key
 from src.origin import KNOWN_HOSTS, REPOSITORY, SSH_KEY, Origin, proxies
 
@@ -27,6 +27,7 @@ SETTINGS = (
 """The options that `src/options.py` checks, which costs an import."""
 SECRETS_DIGEST = "secrets"
 SERVICE = "service"
+HARDENED = "hardened"
 ENROLMENT_OPTION = "agent-password"
 ROTATION_OPTION = "secret-rotation"
 AUTHORITIES = "logs-ca-cert"
@@ -41,6 +42,8 @@ class Peers:
     secrets_digest: str = ""
     service: str = ""
     """What the leader last made of the Service; empty for what Juju makes it."""
+    hardened: str = ""
+    """What guards it in Kubernetes; empty for nothing."""
     problem: str | None = None
 
 
@@ -65,6 +68,8 @@ class State:
     """The text of the option `logs-ca-cert`; empty when it is not set."""
     exposure: Mapping[str, str]
     """The texts of the options about the Service, those that are set."""
+    harden: bool
+    """The option `harden-network`."""
     digest_key: str | None = field(repr=False)
     """The key of keyed digests; None until the leader has made it."""
 
@@ -104,6 +109,7 @@ def load(model: ops.Model) -> State:
         exposure={
             name: str(model.config[name]) for name in exposure.OPTIONS if model.config.get(name)
         },
+        harden=model.config.get(hardening.OPTION) is True,
         digest_key=_digest_key(model, peers),
     )
 
@@ -140,16 +146,17 @@ def parse_peers(databag: Mapping[str, str]) -> Peers:
     digest, service = databag.get(SECRETS_DIGEST, ""), databag.get(SERVICE, "")
     try:
         decision = cluster.parse(databag)
-        return Peers(True, decision, secrets_digest=digest, service=service)
+        hardened = databag.get(HARDENED, "")
+        return Peers(True, decision, digest, service, hardened)
     except cluster.UnreadableError as error:
         return Peers(related=True, problem=str(error))
 
 
 def dump_peers(
-    decision: cluster.Decision, secrets_digest: str, service: str | None = None
+    decision: cluster.Decision, secrets_digest: str, marked: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Write the application's side of the peer relation; None leaves the Service's mark."""
-    marked = {} if service is None else {SERVICE: service}
+    """Write the application's side of the peer relation; marks that are not given stay."""
+    marked = dict(marked or {})
     return decision.dump() | {SECRETS_DIGEST: secrets_digest} | marked
 
 

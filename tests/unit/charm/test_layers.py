@@ -21,6 +21,7 @@ ALLOWED = {
     "exposure": set(),
     "enrolment": set(),
     "kubernetes": {"cluster", "exposure"},
+    "hardening": {"cluster", "digests"},
     "relations": {"digests"},
     "relations.wazuh_api": {"cluster", "relations"},
     "relations.ingress": {"cluster", "digests", "relations"},
@@ -38,11 +39,12 @@ ALLOWED = {
         "secrets",
     },
     "files": {"cluster", "digests", "filebeat", "options", "origin", "repository", "secrets"},
-    "state": {"exposure", "cluster", "deploy_key", "origin", "rotation", "secrets"},
+    "state": {"exposure", "hardening", "cluster", "deploy_key", "origin", "rotation", "secrets"},
     "wazuh": {"files", "origin"},
     "senders": {"certificates", "secrets"},
     "master_state": {"picture", "secrets"},
     "picture": {
+        "hardening",
         "certificates",
         "cluster",
         "exposure",
@@ -60,6 +62,8 @@ ALLOWED = {
     "status": {"cluster", "files", "origin", "picture", "relations", "rotation", "state", "wazuh"},
     "occasion": {"rotation", "state"},
     "leader": {
+        "files",
+        "hardening",
         "cluster",
         "exposure",
         "kubernetes",
@@ -106,6 +110,7 @@ PURE = (
     "origin",
     "deploy_key",
     "rotation",
+    "hardening",
 )
 
 
