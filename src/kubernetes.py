@@ -13,7 +13,6 @@ import httpx
 from lightkube import Client
 from lightkube.core.exceptions import ApiError, ConfigError, LoadResourceError
 from lightkube.models.core_v1 import ServiceStatus
-from lightkube.models.meta_v1 import OwnerReference
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.networking_v1 import NetworkPolicy
 from lightkube.resources.policy_v1 import PodDisruptionBudget
@@ -54,23 +53,26 @@ def harden(names: Names, objects: Sequence[Mapping[str, Any]], *, wanted: bool) 
     them with trust only. Each of three requests waits for 2.5 seconds at most. Raises
     RefusedError.
     """
-    with _asking("a NetworkPolicy and a PodDisruptionBudget cannot be set", trusted=True):
+    what = "a NetworkPolicy and a PodDisruptionBudget cannot be set"
+    with _asking(what, trusted=names.application):
         client = _client(names)
-        owner = client.get(Service, names.application).metadata if wanted else None
+        if not wanted:
+            for content in objects:
+                _delete(client, _GUARDS[content["kind"]], content["metadata"]["name"])
+            return
+        owner = client.get(Service, names.application).metadata
         for content in objects:
-            kind = _GUARDS[content["kind"]]
-            found = kind.from_dict(dict(content))
-            metadata = found.metadata
-            if metadata is None or metadata.name is None:
-                continue
-            if not wanted:
-                _delete(client, kind, metadata.name)
-                continue
-            if owner and owner.uid:
-                metadata.ownerReferences = [
-                    OwnerReference("v1", "Service", names.application, owner.uid)
-                ]
-            client.apply(found, field_manager=_MANAGER, force=True)
+            owned = _owned(content, names.application, owner.uid if owner else None)
+            client.apply(owned, field_manager=_MANAGER, force=True)
+
+
+def _owned(
+    content: Mapping[str, Any], service: str, uid: str | None
+) -> NetworkPolicy | PodDisruptionBudget:
+    """Make the object the Service's, with which Kubernetes takes it away."""
+    owner = {"apiVersion": "v1", "kind": "Service", "name": service, "uid": uid}
+    metadata = {**content["metadata"], "ownerReferences": [owner] if uid else []}
+    return _GUARDS[content["kind"]].from_dict({**content, "metadata": metadata})
 
 
 _MANAGER = "wazuh-server-operator"
@@ -96,13 +98,16 @@ def _client(names: Names) -> Client:
 
 
 @contextlib.contextmanager
-def _asking(what: str, *, trusted: bool = False) -> Iterator[None]:
-    """Say what was not done and why, whatever goes wrong. Raises RefusedError."""
+def _asking(what: str, *, trusted: str = "") -> Iterator[None]:
+    """Say what was not done and why, whatever goes wrong. Raises RefusedError.
+
+    `trusted` is the application, where the charm may do it with trust only.
+    """
     try:
         yield
     except ApiError as error:
         code = error.status.code if error.status else None
-        needs = "; it needs juju trust wazuh-server --scope=cluster" if trusted else ""
+        needs = f"; it needs juju trust {trusted} --scope=cluster" if trusted else ""
         lacks = needs if code == httpx.codes.FORBIDDEN else ""
         raise RefusedError(f"{what}: {code} {_reason(error)}{lacks}") from None
     except httpx.TimeoutException:

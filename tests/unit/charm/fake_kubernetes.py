@@ -1,4 +1,4 @@
-"""A Kubernetes API of one Service: the answers' form is recorded, the rules are the real ones'.
+"""A Kubernetes API of one Service and its guards: recorded forms, and rules of the real one.
 
 No real API server is asked here. What it keeps of one: a merge patch, `externalTrafficPolicy` for
 outside types only, and answers 403, 409 and none at all.
@@ -18,6 +18,7 @@ SERVICE = {
     "kind": "Service",
     "metadata": {
         "name": "wazuh-server",
+        "uid": "6f1b0f5e-0000-4000-8000-000000000000",
         "namespace": "sec",
         "annotations": {"model.juju.is/id": "1", "somebody.else/wants": "this"},
     },
@@ -36,6 +37,7 @@ class Kubernetes:
 
     def __init__(self) -> None:
         self.service: dict[str, Any] = copy.deepcopy(SERVICE)
+        self.guards: dict[str, dict[str, Any]] = {}
         self.asked: list[tuple[str, Any]] = []
         self.fail: int | None = None
         self.hang: threading.Event | None = None
@@ -48,8 +50,10 @@ class Kubernetes:
         self.asked.append((method, body))
         if self.hang:
             self.hang.wait(30)
-        if self.fail and method == "PATCH":
+        if self.fail and method in ("PATCH", "DELETE"):
             return self.fail, _status(self.fail, "services is forbidden\nfor\x1b this user")
+        if path.startswith(_GUARDS):
+            return self._guard(method, path, body)
         if path != "/api/v1/namespaces/sec/services/wazuh-server":
             return 404, _status(404, "not found")
         if method == "PATCH":
@@ -59,6 +63,21 @@ class Kubernetes:
                 return 422, _status(422, "ExternalTrafficPolicy: only for external types")
             self.service = merged
         return 200, self.service
+
+    def _guard(self, method: str, path: str, body: Any) -> tuple[int, dict[str, Any]]:
+        """Keep an object that is applied whole (server-side apply), or take it away."""
+        if method == "PATCH":
+            self.guards[path] = body
+            return 200, body
+        if self.guards.pop(path, None) is None:
+            return 404, _status(404, "not found")
+        return 200, _status(200, "")
+
+
+_GUARDS = (
+    "/apis/networking.k8s.io/v1/namespaces/sec/networkpolicies/",
+    "/apis/policy/v1/namespaces/sec/poddisruptionbudgets/",
+)
 
 
 def _merged(value: Any, patch: Any) -> Any:
@@ -104,7 +123,7 @@ def serving(folder: Path, monkeypatch) -> Iterator[Kubernetes]:
         def log_request(self, code: Any = "-", size: Any = "-") -> None:
             pass
 
-    for method in ("GET", "PATCH"):
+    for method in ("DELETE", "GET", "PATCH"):
         setattr(Handler, f"do_{method}", Handler._do)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
