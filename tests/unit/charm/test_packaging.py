@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from src import exposure, files, origin, relations, rotation, state
+from src import exposure, files, hardening, origin, relations, rotation, state
 from src.charm import WazuhOperatorCharm
 from tests.unit.charm.world import ROOT
 
@@ -40,6 +40,7 @@ def test_given_the_options_when_read_then_each_is_used_and_each_used_is_there(me
         *origin.OPTIONS,
         *state.SETTINGS,
         state.AUTHORITIES,
+        hardening.OPTION,
         state.ENROLMENT_OPTION,
         state.ROTATION_OPTION,
     }
