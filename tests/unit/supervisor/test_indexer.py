@@ -21,8 +21,10 @@ from cryptography.hazmat.primitives import hashes
 from hypothesis import given
 from hypothesis import strategies as st
 from supervisor import indexer, processes
+from supervisor.places import Places
 
 from sandbox.indexer_stand_in import filebeat, opensearch
+from sandbox.wazuh_stand_in import build
 from src import filebeat as rendered
 from src.secrets import Indexer
 from tests.unit.ports import free_port
@@ -68,8 +70,11 @@ class Stand:
     def url(self) -> str:
         return f"https://127.0.0.1:{self.settings.port}"
 
-    def lines(self) -> list[str]:
-        return [one["_source"]["n"] for one in opensearch.documents(Path(self.settings.store))]
+    def documents(self) -> list[dict]:
+        return [*opensearch.documents(Path(self.settings.store))]
+
+    def lines(self) -> list[int]:
+        return [one["_source"]["n"] for one in self.documents()]
 
 
 def _leaf(authority: certificates.Pair) -> certificates.Pair:
@@ -272,6 +277,45 @@ def test_given_a_volume_when_looked_at_then_filebeat_has_a_folder_of_its_own(fak
     indexer.Watch(fake.places).look()
 
     assert stat.S_IMODE((fake.places.keep / "filebeat").stat().st_mode) == 0o700
+
+
+def test_given_the_stand_in_for_wazuh_when_given_credentials_then_its_connector_sends(
+    tmp_path: Path, stand: Stand
+):
+    home = tmp_path / "ossec"
+    build(home, Path(sys.executable))
+    places = Places(home=home, orders=tmp_path)
+    places.own.mkdir(parents=True)
+    (tmp_path / "indexer.json").write_text(json.dumps(_told(stand)))
+    (home / "etc/ca.pem").write_text(stand.authority)
+    (home / "etc/ossec.conf").write_text(CONF.format(url=stand.url, ca=home / "etc/ca.pem"))
+
+    indexer.give_credentials(places, "one", dict(os.environ))
+    process = subprocess.Popen([home / "bin/wazuh-modulesd", "-f"], env=dict(os.environ))
+    try:
+        wait(lambda: [one["_index"] for one in stand.documents()] == ["wazuh-states-stand-in"])
+    finally:
+        process.terminate()
+        process.wait()
+
+    indexer.give_credentials(places, "", dict(os.environ))
+    assert list((home / "queue/keystore").iterdir()) == []
+
+
+CONF = """<ossec_config>
+  <indexer>
+    <enabled>yes</enabled>
+    <hosts>
+      <host>{url}</host>
+    </hosts>
+    <ssl>
+      <certificate_authorities>
+        <ca>{ca}</ca>
+      </certificate_authorities>
+    </ssl>
+  </indexer>
+</ossec_config>
+"""
 
 
 # Lines sent on ---------------------------------------------------------------------------------
