@@ -6,11 +6,11 @@ from typing import Protocol
 
 import ops
 
-from src import cluster, enrolment, rotation, secrets, senders
+from src import cluster, enrolment, overview, rotation, secrets, senders, wazuh
 from src.occasion import Occasion
 from src.picture import Picture
 
-Results = dict[str, str | int]
+Results = dict[str, str | int | dict[str, dict[str, str | int]]]
 
 
 class RefusedError(ValueError):
@@ -131,10 +131,32 @@ def _issue_sender_certificate(charm: Charm, event: ops.ActionEvent) -> Results:
     return {**issued}
 
 
+def _show_cluster(charm: Charm, _event: ops.ActionEvent) -> Results:
+    """Show how every unit is, as this one hears it; any unit can be asked."""
+    decision = charm.picture.juju.peers.decision
+    container = charm.model.unit.get_container(wazuh.CONTAINER)
+    try:
+        content = wazuh.pull_overview(container)
+    except wazuh.UnreachableError as reason:
+        raise RefusedError(f"the container cannot be asked: {reason}") from None
+    app = charm.model.app.name
+    nodes = overview.read(content, app, charm.picture.planned())
+    if decision is None or not nodes:
+        raise RefusedError("nothing is known yet: this unit's supervisor has not reported")
+    return {
+        "master": decision.master,
+        "epoch": decision.epoch,
+        "planned-units": charm.picture.planned(),
+        "table": overview.table(nodes),
+        "units": {node.unit.replace("/", "-"): node.results() for node in nodes},
+    }
+
+
 _ACTIONS: dict[str, Callable[[Charm, ops.ActionEvent], Results]] = {
     "enrolment-command": _enrolment_command,
     "issue-sender-certificate": _issue_sender_certificate,
     "promote": _promote,
     "rotate-secret": _rotate_secret,
+    "show-cluster": _show_cluster,
     "sync-configuration": _sync_configuration,
 }

@@ -15,6 +15,7 @@ from src import files, origin
 CONTAINER = "wazuh-server"
 STATE_NOTICE = "wazuh-server.local/state"
 REPORT = "/run/wazuh-server/state.json"
+OVERVIEW = "/run/wazuh-server/overview.json"
 PREPARED = "/run/wazuh-server/master-state"
 RESULT = "/var/lib/wazuh-repository/result.json"
 _LONGEST_SENTENCE = 300
@@ -195,6 +196,12 @@ def leave(container: ops.Container, found: Workload) -> None:
     with _reaching():
         _push(container, files.File(files.LEAVING, ""))
         _push(container, _memory(found.applied, leaving=True))
+
+
+def pull_overview(container: ops.Container) -> dict:
+    """Fetch what the supervisor hears of all units; empty before it wrote. UnreachableError."""
+    with _reaching(silent=True):
+        return _pull(container, OVERVIEW)
 
 
 def pull_state(container: ops.Container) -> str:

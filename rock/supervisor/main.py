@@ -26,6 +26,7 @@ from . import (
     keys,
     machine,
     master_state,
+    overview,
     parts,
     pebble,
     peers,
@@ -69,6 +70,7 @@ class Supervisor:
         self._woken = report.load_wake(where)
         self._complaint = ""
         self._report = report.Report(where)
+        self._overview = overview.Overview(where, pace.hearing)
         self._notices = pebble.Notices(where.pebble)
         self._tree = tree.Tree(where, pace)
         self._senses = senses.Senses(where, pace, os.environ)
@@ -389,6 +391,7 @@ class Supervisor:
         try:
             if self._report.write(content):
                 self._notices.send(pebble.STATE)
+            self._overview.write(self._answer(), self._peers.answers(), time.monotonic())
         except OSError as error:
             self._complain(f"state.json cannot be written: {error.strerror}")
 
