@@ -20,6 +20,7 @@ from . import (
     bundle,
     configuration,
     desired,
+    drain,
     files,
     health,
     indexer,
@@ -83,6 +84,7 @@ class Supervisor:
         self._taken: master_state.State | None = None
         self._returners = returners.Returners(returners.Volume(where))
         self._indexer = indexer.Watch(where)
+        self._drain = drain.Drain(where, pace)
 
     def run(self) -> int:
         """Work until told to stop; 1 when there is no hope left in this process."""
@@ -93,6 +95,7 @@ class Supervisor:
         threading.Thread(target=self._look_after_rules, name="rules", daemon=True).start()
         threading.Thread(target=self._look_after_returners, name="returners", daemon=True).start()
         threading.Thread(target=self._indexer.keep, args=(self.stopping,), daemon=True).start()
+        threading.Thread(target=self._look_after_agents, name="drain", daemon=True).start()
         threading.Thread(target=self._look_after_senders, name="senders", daemon=True).start()
         try:
             hopeless = self._loop()
@@ -327,6 +330,14 @@ class Supervisor:
         """Tell whether client.keys here is the master's of this moment, and the API is open."""
         return returners.has_masters_keys(self._state, self._peers.answers())
 
+    def _look_after_agents(self) -> None:
+        self._drain.keep(self._leaves_others, lambda: self._state.node, self.stopping)
+
+    def _leaves_others(self) -> bool:
+        """Tell whether this unit is being removed while another one stays."""
+        stay = any(not a.leaving for a in self._peers.answers())
+        return stay and desired.leaving(self._places.orders)
+
     def _look_after_senders(self) -> None:
         root, pid_file = self._places.home / "logs/senders", self._places.run / "rsyslogd.pid"
         senders.keep(root, pid_file, self.stopping, senders.Bounds())
@@ -382,6 +393,7 @@ class Supervisor:
     def _tell(self, wanted: machine.Desired | None) -> None:
         version = self._tree.facts().version
         content = report.content(self._state, wanted, version, self._rules.report)
+        content["sentence"] = content["sentence"] or self._drain.sentence
         content["wake"] = self._last_wake()
         content["fetched"] = report.fetched(self._places)
         content["conflicts"] = self._returners.conflicts()

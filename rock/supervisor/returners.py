@@ -30,8 +30,6 @@ _BATCH = 50
 _ATTEMPTS = 5
 _AGAIN = 20.0  # seconds: longer than the master's keys take to arrive here
 _SHOWN = 100
-#: May add agents, by its role (src/files.py).
-_USER = "wazuh-charm"
 _log = logging.getLogger(__name__)
 
 Insert = Callable[[Line], None]
@@ -227,10 +225,7 @@ def through_api(places: Places) -> Insert:
 
     def insert(line: Line) -> None:
         if not session:
-            known = users.load(places.orders)[_USER]
-            fresh = users.Session(places)
-            fresh.log_in(_USER, known.password)
-            session.append(fresh)
+            session.append(users.as_charm(places))
         number, name, ip, key = line.text.split(" ")
         session[0].insert({"id": number, "name": name, "ip": ip, "key": key})
 

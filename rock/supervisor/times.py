@@ -26,6 +26,7 @@ class Times:
     fence: float = 20.0  # a master that reaches nobody for so long stands down
     takeover: float = 30.0  # a claimant waits so long for an old master's answer
     patience: float = 60.0  # a worker waits so long for a new master to serve
+    drain: float = 6.0  # until the Service has noticed that a leaving unit is not ready
     orphan: float = 60.0  # a master may be away for so long before another leader's unit serves
     wake: float = 1.0  # before the wake-up notice the charm asked for
     grace: float = 20.0  # for a daemon started alone to leave its pid file
@@ -47,6 +48,7 @@ class Times:
             fence=fence,
             takeover=fence + max(4.0, (self.takeover - self.fence) / factor),
             patience=max(5.0, self.patience / factor),
+            drain=max(1.0, self.drain / factor),
             orphan=max(5.0, self.orphan / factor),
             wake=self.wake,
             grace=max(10.0, self.grace / factor),

@@ -23,6 +23,8 @@ _PRESET_SECONDS = 180.0
 _REQUEST_SECONDS = 15.0
 #: May change the other users: ids up to 99 only let each other (security.py, error 5011).
 _ADMINISTRATOR = "wazuh"
+#: The charm's own, by its role (src/files.py).
+_CHARM = "wazuh-charm"
 _log = logging.getLogger(__name__)
 
 
@@ -77,6 +79,13 @@ def preset(places: Places, users: Mapping[str, User], stopped: Callable[[], bool
     raise UsersError(f"the API's users could not be set: preset ended with {child.returncode}")
 
 
+def as_charm(places: Places, patience: float = _REQUEST_SECONDS) -> Session:
+    """Log in as the charm's own user, an administrator. Raises UsersError, OSError, KeyError."""
+    session = Session(places, patience)
+    session.log_in(_CHARM, load(places.orders)[_CHARM].password)
+    return session
+
+
 def _dump(users: Mapping[str, User]) -> bytes:
     content = {name: {"password": u.password, "roles": u.roles} for name, u in users.items()}
     return json.dumps(content).encode()
@@ -126,9 +135,10 @@ def _log_in(places: Places, candidates: Sequence[User | None]) -> Session:
 class Session:
     """A logged-in client of this unit's own API, which it knows by its certificate."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, patience: float = _REQUEST_SECONDS) -> None:
         self._certificate = places.home / "api/configuration/ssl/server.crt"
         self._port = places.ports.api
+        self._patience = patience  # seconds for one answer
         self._token = ""
 
     def log_in(self, name: str, password: str) -> None:
@@ -145,6 +155,12 @@ class Session:
         """Add an agent with an id and a key of its own. Raises UsersError when it is refused."""
         self._ask("POST", "/agents/insert", f"Bearer {self._token}", dict(agent))
 
+    def reconnect(self, agents: Sequence[str]) -> int:
+        """Have agents connect again; how many were told. Raises UsersError when refused."""
+        path = f"/agents/reconnect?agents_list={','.join(agents)}"
+        answer = self._ask("PUT", path, f"Bearer {self._token}")
+        return len(answer["data"]["affected_items"])
+
     def set(self, name: str, number: int | None, user: User) -> None:
         """Change or make one user, and give it its roles."""
         bearer = f"Bearer {self._token}"
@@ -160,7 +176,7 @@ class Session:
 
     def _ask(self, method: str, path: str, authorization: str, body: dict | None = None) -> dict:
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", self._port, timeout=_REQUEST_SECONDS, context=_unverified()
+            "127.0.0.1", self._port, timeout=self._patience, context=_unverified()
         )
         try:
             connection.connect()

@@ -44,6 +44,7 @@ ROUTES = (
     ("POST", r"/agents", "add_agent"),
     ("POST", r"/agents/insert", "add_agent"),
     ("DELETE", r"/agents", "delete_agents"),
+    ("PUT", r"/agents/reconnect", "reconnect"),
     ("GET", r"/agents/summary/status", "summary"),
     ("GET", r"/agents/(?P<agent_id>\d+)/key", "agent_key"),
     ("GET", r"/groups", "groups"),

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from ..rbac import orm
-from . import cluster_control, configuration, frames
+from . import agents, cluster_control, configuration, frames
 from .enrolment import interval
 from .home import REVISION, VERSION, Home, scaled
 from .keystore import Agent, KeyStore
@@ -58,6 +58,7 @@ ERRORS = {
     1703: "Action not available for Manager (agent 000)",
     1705: "There is an agent with the same name",
     1706: "There is an agent with the same IP or the IP is invalid",
+    1707: "Cannot send request, agent is not active",
     1708: "There is an agent with the same ID",
     1709: "Too short key size",
     1710: "The group does not exist",
@@ -76,6 +77,8 @@ ERRORS = {
     5011: "Administrator users can only be modified by themselves",
     6001: "Maximum number of requests per minute reached",
 }
+FILTERS = ("name", "node_name", "status")
+"""Which of the parameters of `GET /agents` are understood, besides paging."""
 ANSWER_SECONDS = 200
 """How long a call to the master may take (cluster.json, timeout_dapi_request)."""
 
@@ -115,7 +118,8 @@ def items(found: "list", message: str, failed: "list[tuple[object, int]] | None"
     """Return a list in the API's envelope."""
     failed = failed or []
     entries = [
-        {"error": {"code": code, "message": ERRORS[code]}, "id": [which]} for which, code in failed
+        {"error": {"code": code, "message": ERRORS.get(code) or MESSAGES[code]}, "id": [which]}
+        for which, code in failed
     ]
     error = 0 if not failed else (2 if found else 1)
     return {
@@ -361,19 +365,19 @@ class Performer:
         agents_list: str = "",
         offset: str = "0",
         limit: str = "500",
-        name: str = "",
-        **_rest: str,
+        select: str = "",
+        **filters: str,
     ) -> dict:
-        """List agents: the manager (000) and those of client.keys."""
+        """List agents: the manager (000) and those of client.keys, in the order of their ids."""
         require(user, "read:agent")
-        store, groups = self._store(), self._groups()
-        manager = Agent("000", os.uname().nodename, "127.0.0.1", "")
-        found = [_shown(agent, store, groups) for agent in (manager, *store.agents.values())]
+        found = self._all_agents()
         wanted = [word for word in agents_list.split(",") if word]
+        meant = {field: filters[field] for field in FILTERS if filters.get(field)}
         chosen = [
             agent
             for agent in found
-            if (not wanted or agent["id"] in wanted) and (not name or agent["name"] == name)
+            if (not wanted or agent["id"] in wanted)
+            and all(agent[field] == value for field, value in meant.items())
         ]
         missing = [word for word in wanted if word not in {agent["id"] for agent in found}]
         answer = items(
@@ -382,8 +386,43 @@ class Performer:
             [(word, 1701) for word in missing],
         )
         page = chosen[int(offset) : int(offset) + int(limit)]
-        answer["data"]["affected_items"] = page
+        fields = [word for word in select.split(",") if word]
+        answer["data"]["affected_items"] = [
+            {field: agent[field] for field in fields if field in agent} if fields else agent
+            for agent in page
+        ]
         return answer
+
+    def _all_agents(self) -> "list[dict[str, object]]":
+        store, groups, active = self._store(), self._groups(), agents.reported(self.home)
+        manager = Agent("000", os.uname().nodename, "127.0.0.1", "")
+        everybody = (manager, *sorted(store.agents.values(), key=lambda agent: int(agent.id)))
+        return [_shown(agent, store, groups, active.get(int(agent.id))) for agent in everybody]
+
+    def call_reconnect(self, user: dict, agents_list: str = "") -> dict:
+        """Tell agents to connect again, each by the node that it reports to."""
+        require(user, "agent:reconnect")
+        found = {str(agent["id"]): str(agent["node_name"]) for agent in self._all_agents()}
+        wanted = [word for word in agents_list.split(",") if word] or [n for n in found if int(n)]
+        by_node: dict[str, list[str]] = {}
+        for number in wanted:
+            by_node.setdefault(found.get(number, "unknown"), []).append(number)
+        failed = self._tell(by_node)
+        done = sorted((number for number in wanted if number not in failed), key=int)
+        message = "Force reconnect command was sent to all agents"
+        if failed:
+            message = (
+                f"Force reconnect command was not sent to {'some agents' if done else 'any agent'}"
+            )
+        return items(done, message, list(failed.items()))
+
+    def _tell(self, by_node: "dict[str, list[str]]") -> "dict[str, int]":
+        own = set(by_node) <= {"unknown"} or not self.home.running("wazuh-clusterd")
+        if own:
+            return agents.reconnect(
+                self.home, [number for all_ in by_node.values() for number in all_]
+            )
+        return ask_cluster(self.home, b"reconnect", by_node)
 
     def _store(self) -> KeyStore:
         store = KeyStore(keep_removed=True)
@@ -403,13 +442,15 @@ class Performer:
     def call_summary(self, user: dict) -> dict:
         """Count the agents."""
         require(user, "read:agent")
-        count = len(self._store().agents)
+        listed = self._all_agents()[1:]
+        count = len(listed)
+        active = sum(agent["status"] == "active" for agent in listed)
         return {
             "data": {
                 "connection": {
-                    "active": 0,
+                    "active": active,
                     "disconnected": 0,
-                    "never_connected": count,
+                    "never_connected": count - active,
                     "pending": 0,
                     "total": count,
                 },
@@ -600,7 +641,9 @@ def _kept(store: KeyStore, identity: str, older: float) -> "int | None":
     return 1731 if time.time() - store.dates[identity] < older else None
 
 
-def _shown(agent: Agent, store: KeyStore, groups: "dict[int, str]") -> "dict[str, object]":
+def _shown(
+    agent: Agent, store: KeyStore, groups: "dict[int, str]", active: "dict | None" = None
+) -> "dict[str, object]":
     added = store.dates.get(agent.id, 0)
     shown: dict[str, object] = {
         "id": agent.id,
@@ -611,6 +654,8 @@ def _shown(agent: Agent, store: KeyStore, groups: "dict[int, str]") -> "dict[str
         "dateAdd": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(added)),
         "node_name": "unknown",
     }
+    if active:
+        shown |= {"status": "active", "node_name": active["node_name"]}
     if int(agent.id) in groups:
         shown["group"] = groups[int(agent.id)].split(",")
     return shown

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from . import frames, integrity
+from . import agents, frames, integrity
 from .clusterlocal import LocalServer, Node, Peer
 from .home import VERSION, scaled
 from .link import ClusterError, Link
@@ -99,6 +99,9 @@ class Master(Node):
             raise ClusterError(3022)
         if kind == "keepalive":
             client.seen = time.monotonic()
+            return {}
+        if kind == "agents":
+            agents.take(self.home, message["agents"])
             return {}
         if kind == "integrity":
             changed, surplus = integrity.compare(self.digests, message["digests"])
@@ -201,6 +204,22 @@ class Master(Node):
                 answers[name] = client.link.ask(kind)
         return answers
 
+    def _reconnect(self, by_node: "dict[str, list[str]]") -> "dict[str, int]":
+        """Have each node tell its agents; those of a node that is not there fail with 3022."""
+        failed: dict[str, int] = {}
+        for node, numbers in by_node.items():
+            client = self.clients.get(node)
+            if node in (self.settings.node, "unknown"):
+                failed |= agents.reconnect(self.home, numbers)
+            elif client is None:
+                failed |= dict.fromkeys(numbers, 3022)
+            else:
+                try:
+                    failed |= client.link.ask("reconnect", agents=numbers)["failed"]
+                except ClusterError as error:
+                    failed |= dict.fromkeys(numbers, error.code)
+        return failed
+
     def _reload(self) -> "dict[str, dict]":
         from .ruleset import ask_reload
 
@@ -239,6 +258,8 @@ class Master(Node):
         """Answer at once what a worker would have to forward."""
         if command in (b"get_nodes", b"get_health"):
             return b"ok", self._perform(command.decode(), data.decode()).encode()
+        if command == b"reconnect":
+            return b"ok", json.dumps(self._reconnect(json.loads(data))).encode()
         if command == b"reload":
             return b"ok", json.dumps(self._reload()).encode()
         return super().answer(peer, command, data)

@@ -3,9 +3,10 @@
 import json
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 
-from . import frames, integrity
+from . import agents, frames, integrity
 from .clusterlocal import LocalServer, Node, Peer
 from .home import VERSION, scaled
 from .link import ClusterError, Link
@@ -13,6 +14,7 @@ from .process import fork_child, stopping
 
 CHECK_SECONDS = 9
 RETRY_SECONDS = 10
+AGENTS_SECONDS = 10
 KEEP_ALIVE_SECONDS = 60
 FAILED_KEEP_ALIVES = 2
 NO_ANSWER = 3020
@@ -78,7 +80,8 @@ class Worker(Node):
                 version=VERSION,
             )
             self.log("INFO", "Main", "Successfully connected to master.")
-            threading.Thread(target=self._keep_alive, args=(link,), daemon=True).start()
+            for work in (self._keep_alive, self._send_agents):
+                threading.Thread(target=work, args=(link,), daemon=True).start()
             self._check_for_ever(link)
         except ClusterError as error:
             self.log("ERROR", "Main", f"Could not connect to master: {error}.")
@@ -108,6 +111,12 @@ class Worker(Node):
         integrity.apply(home, answer["files"], answer["surplus"])
         return len(answer["files"]), len(answer["surplus"])
 
+    def _send_agents(self, link: Link) -> None:
+        """Tell the master which agents report here (worker.py, sync_agent_info)."""
+        while not link.lost.wait(scaled(AGENTS_SECONDS)):
+            with suppress(ClusterError):
+                link.ask("agents", agents=agents.news(self.home))
+
     def _keep_alive(self, link: Link) -> None:
         failed = 0
         while not link.lost.is_set():
@@ -131,6 +140,8 @@ class Worker(Node):
             query = "global set-agent-groups " + json.dumps(message["groups"])
             self._quietly(self.home / "queue/db/wdb", query.encode())
             return {}
+        if message["kind"] == "reconnect":
+            return {"failed": agents.reconnect(self.home, message["agents"])}
         if message["kind"] == "reload":
             from .ruleset import ask_reload
 

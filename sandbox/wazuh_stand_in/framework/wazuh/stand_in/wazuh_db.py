@@ -17,7 +17,8 @@ from .serving import accept
 LINKED = ("etc", "logs", "backup", "var/multigroups")
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS agent (id INTEGER PRIMARY KEY, name TEXT NOT NULL, register_ip TEXT,
-  internal_key TEXT, "group" TEXT, date_add INTEGER, connection_status TEXT);
+  internal_key TEXT, "group" TEXT, date_add INTEGER, connection_status TEXT,
+  node_name TEXT DEFAULT 'unknown', sync_status TEXT DEFAULT 'synced');
 """
 
 
@@ -77,6 +78,7 @@ class Database:
             "insert-agent": self._insert,
             "delete-agent": self._delete,
             "set-agent-groups": self._groups,
+            "update-agent-data": self._report,
         }.get(command)
         if handler is None:
             return f"err Invalid DB query syntax, near '{command[:32]}'"
@@ -93,7 +95,8 @@ class Database:
     def _insert(self, value: str) -> str:
         agent = json.loads(value)
         self.session.execute(
-            "INSERT OR REPLACE INTO agent VALUES (?, ?, ?, ?, ?, ?, 'never_connected')",
+            "INSERT OR REPLACE INTO agent (id, name, register_ip, internal_key, "
+            "\"group\", date_add, connection_status) VALUES (?, ?, ?, ?, ?, ?, 'never_connected')",
             (
                 agent["id"],
                 agent["name"],
@@ -102,6 +105,18 @@ class Database:
                 agent.get("group"),
                 int(time.time()),
             ),
+        )
+        return "ok"
+
+    def _report(self, value: str) -> str:
+        agent = json.loads(value)
+        names = ("connection_status", "node_name", "sync_status", "id")
+        self.session.execute(
+            "INSERT OR IGNORE INTO agent (id, name) VALUES (?, '')", (agent["id"],)
+        )
+        self.session.execute(
+            "UPDATE agent SET connection_status = ?, node_name = ?, sync_status = ? WHERE id = ?",
+            [agent[name] for name in names],
         )
         return "ok"
 
