@@ -759,8 +759,7 @@ def remove_pid_files(places: Places, daemon: str) -> None:
 def keepsake(places: Places, epoch: int) -> None:
     """Put aside the keys this unit had as master, before a newer master's replace them."""
     target = places.own / f"client.keys.{epoch}"
-    text = keys.load(places.client_keys)
-    if text and not target.exists():
+    if not target.exists() and (text := keys.load(places.client_keys)):
         files.write(target, text.encode(), files.Owner())
 
 

@@ -449,8 +449,8 @@ class Workload:
         if wanted.role is None:
             self._keep(self.running - wanted.without)
             return
-        if wanted.role == "worker" and self.state and self.state.memory.served and self.disk.keys:
-            self.disk.aside.setdefault(self.state.memory.served, self.disk.keys)
+        if wanted.role == "worker" and self.state and self.state.memory.reigned and self.disk.keys:
+            self.disk.aside.setdefault(self.state.memory.reigned, self.disk.keys)
         away = self.taken.away(now)
         if before != (wanted.role, wanted.master, DAEMONS - wanted.without - away):
             self._pass(f"run {wanted.role} {sorted(wanted.without)}")

@@ -22,6 +22,8 @@ KEPT = "node lost, volume kept"
 GONE = "node lost, volume lost"
 KILLS = (GONE, PROCESS, KEPT)
 """Kills come in this order, over and over."""
+_TRIES = 3
+"""A worker that has just connected may say that it knows no master yet."""
 _READER = 2
 """The API's role `readonly`."""
 
@@ -224,7 +226,7 @@ class Series:
         self.cluster.ask("tokens", **request, keep=True, host=APPLICATION)
 
     def _credentials(self) -> dict[str, bool]:
-        """Whether each still works on every unit: token, password, a hand-made user's."""
+        """Whether each still works on every unit: token, passwords, a hand-made user's."""
         hosts, login = self.cluster.hosts(), self._login()
         works = {"old token": True, "API password": True, "user made by hand": True}
         answers = self.cluster.ask("tokens", **self._token(), hosts=hosts)
@@ -235,7 +237,22 @@ class Series:
                     "logins", host=host, others=[host], count=1, **(login | who)
                 )
                 works[name] &= all(a["login"] == 200 for a in answers)
+        works["enrolment password"] = all(self._lets_in(host) for host in hosts)
         return works
+
+    def _lets_in(self, host: str) -> bool:
+        """Whether one unit lets an agent in; whoever it lets in may not be lost later either."""
+        for _ in range(_TRIES):
+            name = f"checked-{len(self.events)}-{time.time_ns()}"
+            password = self.cluster.secret("enrolment-password")["password"]
+            request = {"names": [name], "password": password, "ca": self._login()["ca"]}
+            (answer,) = self.cluster.ask("agents", host=host, **request)
+            if answer["id"]:
+                done = answer["began"] + answer["took"]
+                agent = Agent(answer["id"], name, answer["key_sha256"], done)
+                self.books.agents.append(agent)
+                return True
+        return False
 
     def _by_hand(self) -> dict[str, Any]:
         return {"user": PERSON, "password": self.person}

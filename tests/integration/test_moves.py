@@ -48,6 +48,15 @@ def test_given_planned_moves_under_load_when_counted_then_nobody_is_lost_and_no_
     assert [event["without_sessions"] for event in planned] == [0, 0]
 
 
+def test_given_moves_and_kills_when_over_then_what_people_have_in_their_hands_works_on_each_unit(
+    report: dict[str, Any],
+) -> None:
+    works = [event["credentials"] for event in report["events"]]
+
+    names = ("old token", "API password", "user made by hand", "enrolment password")
+    assert works == [dict.fromkeys(names, True)] * 4
+
+
 def test_given_a_run_of_moves_when_it_ends_then_it_says_what_stood_in_for_what(
     report: dict[str, Any],
 ) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from supervisor import rbac
+from supervisor import machine, rbac, volume
 from supervisor.machine import Edition
 
 from tests.unit.ports import free_port
@@ -107,6 +107,18 @@ def test_given_three_units_when_the_master_moves_then_keys_follow_and_sessions_s
     trio.until(lambda: _up(trio[0], *fake_wazuh.DAEMONS))
     aside = trio[0].places.own / "client.keys.1"
     assert aside.read_text() == _keys(1, 2, 3)
+
+
+def test_given_a_robbed_master_when_it_follows_the_next_then_what_it_has_is_put_aside_too(
+    trio: Trio,
+):
+    found = machine.Memory(machine.Term(1, "u0"), serving=machine.Term(1, "u0"), reigned=1)
+    volume.store(trio[0].places.own / "memory.json", found)
+    trio[0].places.client_keys.write_text(_keys(1, 2))
+    trio.publish(2, 1, 0, 1)
+    trio.start(0)
+    trio[0].until((trio[0].places.own / "client.keys.1").exists)
+    assert (trio[0].places.own / "client.keys.1").read_text() == _keys(1, 2)
 
 
 def test_given_a_released_master_when_its_supervisor_is_killed_then_it_does_not_serve_again(
