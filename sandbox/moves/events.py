@@ -22,8 +22,8 @@ KEPT = "node lost, volume kept"
 GONE = "node lost, volume lost"
 KILLS = (GONE, PROCESS, KEPT)
 """Kills come in this order, over and over."""
-_TRIES = 3
-"""A worker that has just connected may say that it knows no master yet."""
+_CONNECTING = 120
+"""Seconds in which a worker may still say that it has no connection to its master."""
 _READER = 2
 """The API's role `readonly`."""
 
@@ -242,7 +242,8 @@ class Series:
 
     def _lets_in(self, host: str) -> bool:
         """Whether one unit lets an agent in; whoever it lets in may not be lost later either."""
-        for _ in range(_TRIES):
+        end = time.time() + _CONNECTING / self.factor
+        while True:
             name = f"checked-{len(self.events)}-{time.time_ns()}"
             password = self.cluster.secret("enrolment-password")["password"]
             request = {"names": [name], "password": password, "ca": self._login()["ca"]}
@@ -252,7 +253,9 @@ class Series:
                 agent = Agent(answer["id"], name, answer["key_sha256"], done)
                 self.books.agents.append(agent)
                 return True
-        return False
+            if time.time() > end:
+                return False
+            time.sleep(1)
 
     def _by_hand(self) -> dict[str, Any]:
         return {"user": PERSON, "password": self.person}
