@@ -15,10 +15,16 @@ from .process import stopping
 from .serving import accept
 
 LINKED = ("etc", "logs", "backup", "var/multigroups")
+#: The real table's columns (src/wazuh_db/schema_global.sql), which a real API asks for.
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS agent (id INTEGER PRIMARY KEY, name TEXT NOT NULL, register_ip TEXT,
-  internal_key TEXT, "group" TEXT, date_add INTEGER, connection_status TEXT,
-  node_name TEXT DEFAULT 'unknown', sync_status TEXT DEFAULT 'synced');
+CREATE TABLE IF NOT EXISTS agent (id INTEGER PRIMARY KEY, name TEXT NOT NULL, ip TEXT,
+  register_ip TEXT, internal_key TEXT, os_name TEXT, os_version TEXT, os_major TEXT, os_minor TEXT,
+  os_codename TEXT, os_build TEXT, os_platform TEXT, os_uname TEXT, os_arch TEXT, version TEXT,
+  config_sum TEXT, merged_sum TEXT, manager_host TEXT, node_name TEXT DEFAULT 'unknown',
+  date_add INTEGER, last_keepalive INTEGER, "group" TEXT, group_hash TEXT,
+  group_config_status TEXT DEFAULT 'not synced', sync_status TEXT DEFAULT 'synced',
+  connection_status TEXT DEFAULT 'never_connected', disconnection_time INTEGER DEFAULT 0,
+  status_code INTEGER DEFAULT 0);
 """
 
 
@@ -112,10 +118,12 @@ class Database:
         agent = json.loads(value)
         names = ("connection_status", "node_name", "sync_status", "id")
         self.session.execute(
-            "INSERT OR IGNORE INTO agent (id, name) VALUES (?, '')", (agent["id"],)
+            "INSERT OR IGNORE INTO agent (id, name, date_add) VALUES (?, '', strftime('%s') + 0)",
+            (agent["id"],),
         )
         self.session.execute(
-            "UPDATE agent SET connection_status = ?, node_name = ?, sync_status = ? WHERE id = ?",
+            "UPDATE agent SET connection_status = ?, node_name = ?, sync_status = ?, "
+            "last_keepalive = strftime('%s') + 0 WHERE id = ?",
             [agent[name] for name in names],
         )
         return "ok"
