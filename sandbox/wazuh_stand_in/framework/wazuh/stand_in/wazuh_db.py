@@ -96,7 +96,11 @@ class Database:
     def _sql(self, query: str) -> str:
         cursor = self.session.execute(query)
         names = [column[0] for column in cursor.description or ()]
-        return "ok " + json.dumps([dict(zip(names, row, strict=True)) for row in cursor])
+        rows = [dict(zip(names, row, strict=True)) for row in cursor]
+        # As the real one does, columns without a value are left out (wdb.c, wdb_exec_row_stmt).
+        return "ok " + json.dumps(
+            [{name: value for name, value in row.items() if value is not None} for row in rows]
+        )
 
     def _insert(self, value: str) -> str:
         agent = json.loads(value)
