@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -70,6 +72,15 @@ def trio(tmp_path: Path) -> Iterator[Trio]:
     made.end()
 
 
+@pytest.fixture
+def near() -> Iterator[Trio]:
+    """Give three units in a short path: that of a local socket is limited to 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="near-") as folder:
+        made = Trio(Path(folder))
+        yield made
+        made.end()
+
+
 def _keys(*numbers: int) -> str:
     return "".join(f"{n:03d} agent-{n} any {_KEY}\n" for n in numbers)
 
@@ -119,6 +130,37 @@ def test_given_a_robbed_master_when_it_follows_the_next_then_what_it_has_is_put_
     trio.start(0)
     trio[0].until((trio[0].places.own / "client.keys.1").exists)
     assert (trio[0].places.own / "client.keys.1").read_text() == _keys(1, 2)
+
+
+@pytest.mark.parametrize("leaving", [0, 2], ids=["the master", "a worker"])
+def test_given_a_unit_that_leaves_when_its_api_knows_nothing_then_its_remoted_tells_its_agents(
+    near: Trio, leaving: int
+):
+    near.publish(1, 0)
+    near.start()
+    near.until(lambda: near.serve(0) and _up(near[leaving], "wazuh-remoted", "wazuh-clusterd"))
+    orders = near[leaving].home / "queue/alerts/ar"
+    orders.parent.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as remoted:
+        remoted.bind(str(orders))
+        remoted.settimeout(60)
+        (near[leaving].places.orders / "leaving").touch()
+
+        assert remoted.recv(1000) == b"(msg_to_agent) [] A!N (null) force_reconnect"
+        said = "being removed: its agents were told to connect to another unit"
+        near.until(lambda: said in near[leaving].log())
+        assert not near[leaving].state()["ready"]
+    assert near[1].state()["sentence"] != said
+
+
+def test_given_all_units_leave_when_nobody_stays_then_no_agent_is_told(near: Trio):
+    near.publish(1, 0)
+    for unit in near.units:
+        (unit.places.orders / "leaving").touch()
+    near.start()
+    near.until(lambda: near.serve(0))
+    near.until(lambda: all(len(unit.state()["answering"]) == 2 for unit in near.units))
+    assert not any("being removed" in unit.log() for unit in near.units)
 
 
 def test_given_a_released_master_when_its_supervisor_is_killed_then_it_does_not_serve_again(
