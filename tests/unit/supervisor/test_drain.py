@@ -7,7 +7,6 @@ import socket
 import ssl
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -174,13 +173,15 @@ def test_given_neither_api_nor_remoted_when_the_unit_leaves_then_it_says_so_and_
 def test_given_an_api_that_hangs_when_the_unit_is_stopped_then_the_stop_waits_for_nothing(
     unit: Unit, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(unit, "answer", lambda *_: time.sleep(60))
+    ended = threading.Event()
+    monkeypatch.setattr(unit, "answer", lambda *_: (ended.wait(60), (500, {}))[1])
     monkeypatch.setattr("supervisor.drain._PATIENCE", 0.5)
     stop = threading.Event()
     thread = threading.Thread(target=_keep, args=(unit, stop), daemon=True)
     thread.start()
     stop.set()
     thread.join(20)
+    ended.set()
     assert not thread.is_alive()
     assert unit.ordered() == []
 
