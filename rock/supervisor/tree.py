@@ -641,7 +641,9 @@ class Tree:
         processes.send(mains, signal.SIGTERM)
         self._gone(mains, seconds)
         self._kill(names)
-        self._door.open()
+        if ENROLMENT in names:
+            # While others of a released master end, which takes the API seconds, it stays shut.
+            self._door.open()
 
     def _gone(self, pids: Collection[int], seconds: float) -> bool:
         return processes.wait_until(lambda: not self._alive(pids), seconds)

@@ -33,6 +33,19 @@ def test_given_keys_that_are_still_written_when_authd_is_to_end_then_quiet_is_wa
     assert len(seen) > 6, "what authd acknowledged is written before it ends"
 
 
+def test_given_a_shut_door_when_others_than_authd_are_ended_then_nobody_is_let_in_meanwhile(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+):
+    # Seen under load: five agents acknowledged while the API took its time, and never written.
+    opened = []
+    found = tree.Tree(fake.places, REAL.scaled(10))
+    monkeypatch.setattr(found._door, "open", lambda: opened.append(True))
+    found._end(["wazuh-apid", "wazuh-clusterd"])
+    assert opened == []
+    found._end(["wazuh-authd"])
+    assert opened == [True]
+
+
 def test_given_a_master_heard_of_from_a_peer_when_installed_then_only_node_differs(fake: Fake):
     fake.order("worker", epoch=2)
     order = desired.read(fake.places.orders)
