@@ -247,9 +247,13 @@ def _apply(container: ops.Container, found: Workload, change: Change) -> None:
     if not found.applied.inputs:
         for path, mode in files.DIRECTORIES.items():
             container.make_dir(path, make_parents=True, permissions=mode)
-    _push(container, _memory(found.applied, inputs="", pushed={}, layer={}))
+    # What may be there from now on is on record, without a digest: a hook that is killed here
+    # leaves no file behind that nobody knows of.
+    unsure = dict.fromkeys([*known, *pushed], "")
+    _push(container, _memory(found.applied, inputs="", pushed=unsure, layer={}))
     for path in sorted(set(known) - set(pushed)):
-        container.remove_path(path)
+        # Recursive, since only then a file that is gone already is no error.
+        container.remove_path(path, recursive=True)
     for file in rendered.files:
         if known.get(file.path) != file.digest:
             _push(container, file)

@@ -418,3 +418,27 @@ def test_given_an_indexer_that_is_away_when_reported_then_the_unit_is_active_and
     indexed.part(ENDPOINT)
     indexed.run("update_status")
     assert indexed.status.message == "master of 3, epoch 1"
+
+
+def told_without_a_hook(unit, data):
+    """Let the other side write, or leave, while this unit runs nothing."""
+    known = {one for one in unit.state.relations if one.endpoint == ENDPOINT}
+    told = {dataclasses.replace(one, remote_app_data=data) for one in known if data is not None}
+    unit.configure(relations={*(unit.state.relations - known), *told})
+
+
+@pytest.mark.parametrize("step", [6, 7, 8, 9, 11])
+@pytest.mark.parametrize("comes", [True, False], ids=["comes", "goes"])
+def test_given_a_hook_killed_in_its_writing_when_the_next_one_ends_then_no_file_is_left_behind(
+    indexed, root, comes, step
+):
+    data = answer(indexed, root, endpoints="10.9.9.9:9200") if comes else None
+    told_without_a_hook(indexed, data)
+
+    assert indexed.kill(step)
+    told_without_a_hook(indexed, None)
+    indexed.run("config_changed")
+
+    assert PASSWORD not in str(indexed.files())
+    assert not [path for path in indexed.files() if "filebeat" in path or "indexer" in path]
+    assert indexed.container.plan.services["filebeat"].startup == "disabled"
