@@ -20,13 +20,16 @@ import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ENROLMENT_PORT = 1515
 LOGS_PORT = 6514
 API_PORT = 55000
 EVENTS_PORT = 1514
+_SILENT = 6.0
+"""Seconds without an answer after which an agent takes its session for cut."""
 _ANSWER = re.compile(r"OSSEC K:'(?P<id>\d+) (?P<name>\S+) (?P<ip>\S+) (?P<key>[0-9a-f]{64})'")
 
 
@@ -310,6 +313,54 @@ def _sessions(request: dict) -> Iterator[dict]:
     yield {"cut": False}
 
 
+def _reporting(request: dict) -> Iterator[dict]:
+    """Let agents report on 1514 until the stop file appears: how often each was told or cut.
+
+    As agents do they connect again either way; the Service decides where.
+    """
+    with ThreadPoolExecutor(len(request["ids"])) as pool:
+        yield from pool.map(lambda number: _report(request, number), request["ids"])
+
+
+def _report(request: dict, number: str) -> dict:
+    found = {"told": 0, "cut": 0, "refused": 0, "open": 0}
+    end, stop = time.time() + request["seconds"], Path(request["stop-file"])
+
+    def over() -> bool:
+        return time.time() > end or stop.exists()
+
+    while not over() and not found["open"]:
+        try:
+            with socket.create_connection((request["host"], EVENTS_PORT), 3) as session:
+                found[_stay(session, number, over)] += 1
+        except OSError:
+            found["refused"] += 1
+            time.sleep(0.2)
+    return {"id": number, **found}
+
+
+def _stay(session: socket.socket, number: str, over: Callable[[], bool]) -> str:
+    """Speak every second as one agent; say why the session ended, `open` when it did not."""
+    session.settimeout(1)
+    heard = time.monotonic()
+    try:
+        while not over():
+            session.sendall(f"!{number}!still here\n".encode())
+            with contextlib.suppress(TimeoutError):
+                data = session.recv(4096)
+                if b"#!-force_reconnect" in data:
+                    return "told"
+                if not data:
+                    return "cut"
+                heard = time.monotonic()
+                time.sleep(0.5)
+            if time.monotonic() - heard > _SILENT:
+                return "cut"
+    except OSError:
+        return "cut"
+    return "open"
+
+
 ROLES = {
     "agents": _agents,
     "call": _call,
@@ -317,6 +368,7 @@ ROLES = {
     "defaults": _defaults,
     "logins": _logins,
     "person": _person,
+    "reporting": _reporting,
     "sessions": _sessions,
     "syslog": _syslog,
     "tokens": _tokens,

@@ -1,6 +1,8 @@
 """Faults of one unit, several and all: no agent is lost, and the cluster becomes whole again."""
 
 import itertools
+import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +13,12 @@ from sandbox.driver import APPLICATION, Driver
 
 _NUMBERS = itertools.count()
 _DAEMONS = ("wazuh-remoted", "wazuh-authd", "wazuh-clusterd", "wazuh-db")
+_FROZEN = "pgrep -f '[/]wazuh-(clusterd|apid)|[/]wazuh_(clusterd|apid)' | xargs -r kill -{}"
+_STALE = """
+touch /var/ossec/var/run/wazuh-remoted-1.pid /var/ossec/var/run/.restart
+mkdir -p /var/ossec/var/start-script-lock; echo 4194999 > /var/ossec/var/start-script-lock/pid
+pkill -KILL -f /opt/wazuh-server/bin/supervisor
+"""
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +86,7 @@ def test_fault_1_given_each_daemon_of_the_master_when_killed_then_it_alone_is_st
     master = _master(cluster)
     before = cluster.starts(master)
 
-    for daemon in ("wazuh-remoted", "wazuh-authd", "wazuh-clusterd", "wazuh-db"):
+    for daemon in _DAEMONS:
         cluster.driver.juju("kill", master, "--daemon", daemon)
         find = f"ls /var/ossec/var/run | grep -q '^{daemon}-' && pgrep -f '[/]{daemon}' >/dev/null"
         cluster.wait(
@@ -88,6 +96,19 @@ def test_fault_1_given_each_daemon_of_the_master_when_killed_then_it_alone_is_st
     after = cluster.starts(master)
     kept = {pid for pid, text in before.items() if after.get(pid) == text}
     assert any("wazuh-analysisd" in before[pid] for pid in kept)
+    assert _master(cluster) == master
+
+
+def test_fault_2_given_the_cluster_daemon_and_the_api_when_frozen_then_they_go_on(
+    cluster: Cluster,
+) -> None:
+    master = _master(cluster)
+
+    _enter(cluster, master, _FROZEN.format("STOP"))
+    time.sleep(90 / cluster.driver.clock_factor)
+    _enter(cluster, master, _FROZEN.format("CONT"))
+
+    cluster.wait("three units active", lambda: cluster.is_whole(3), 180)
     assert _master(cluster) == master
 
 
@@ -128,3 +149,112 @@ def test_fault_16_given_the_leader_among_those_removed_when_scaled_to_one_then_n
 
     assert run.nobody_lost()
     cluster.driver.juju("scale-application", APPLICATION, "3")
+
+
+def test_fault_25_given_a_worker_cut_off_from_its_peers_when_healed_then_it_has_every_key(
+    cluster: Cluster, run: Run
+) -> None:
+    worker = _worker(cluster)
+
+    cluster.driver.juju("partition", worker, "--from", "peers")
+    cluster.wait("it misses its master", lambda: "no connection" in cluster.messages()[worker])
+    _enrol(run, 3)
+    assert set(run.everywhere()[worker]) <= set(run.enrolled)
+    assert run.everywhere()[worker], "what is enrolled meanwhile cannot be known there"
+    cluster.driver.juju("heal", worker)
+
+
+def test_fault_34_given_all_pods_when_killed_at_once_then_everything_is_there_again(
+    cluster: Cluster,
+) -> None:
+    before = {unit: cluster.driver.address(unit) for unit in cluster.units()}
+
+    for unit in before:
+        cluster.driver.juju("kill", unit)
+
+    def anew() -> bool:
+        return all(cluster.driver.address(unit) not in {"", before[unit]} for unit in before)
+
+    cluster.wait("three new pods", anew, 180)
+
+
+def test_fault_35_given_a_stale_pid_file_and_lock_when_the_supervisor_dies_then_all_starts_again(
+    cluster: Cluster,
+) -> None:
+    worker = _worker(cluster)
+
+    def starts() -> int:
+        return cluster.driver.effects()[worker]["service-starts"]["wazuh"]
+
+    before = starts()
+    _enter(cluster, worker, _STALE)
+
+    cluster.wait("the service starts again", lambda: starts() > before, 120)
+    cluster.wait("three units active", lambda: cluster.is_whole(3), 180)
+
+
+@pytest.mark.parametrize("role", ["worker", "master"])
+def test_given_agents_of_a_unit_that_leaves_when_it_has_hooks_to_run_then_they_are_told_to_go(
+    cluster: Cluster, run: Run, role: str
+) -> None:
+    """What the pod's end overtakes is cut; either way each agent reports again in the end."""
+    leaving, staying = f"{APPLICATION}/2", f"{APPLICATION}/1"
+    wanted = leaving if role == "master" else staying
+    if _master(cluster) != wanted:
+        cluster.driver.juju("run", f"{APPLICATION}/leader", "promote", f"unit={wanted}")
+        cluster.wait("the master", lambda: cluster.master() == wanted and cluster.is_whole(3))
+    numbers = list(run.enrolled)[:20]
+
+    with cluster.asking("reporting", host=APPLICATION, ids=numbers, seconds=300) as finish:
+        cluster.wait("agents report", lambda: len(_reporting(run)) == len(numbers), 60)
+        there = [number for number, node in _reporting(run).items() if node.endswith("-2")]
+        cluster.driver.juju("scale-application", APPLICATION, "2")
+        cluster.wait("two units", lambda: cluster.is_whole(2), 180)
+        found = {answer["id"]: answer for answer in finish()}
+
+    told = [number for number in there if found[number]["told"]]
+    sys.stdout.write(f"{role}: {len(there)} agents reported there, {len(told)} were told to go\n")
+    assert there
+    assert told
+    assert all(one["open"] for one in found.values())
+    cluster.driver.juju("scale-application", APPLICATION, "3")
+
+
+def _reporting(run: Run) -> dict[str, str]:
+    """Agent's id → node, of all that are connected, as the API says."""
+    path = "/agents?status=active&select=id,node_name&limit=500"
+    login = {"user": "wazuh", "password": run.api_password, "ca": run.authority}
+    (answer,) = run.cluster.ask("call", host=APPLICATION, path=path, **login)
+    items = answer["body"]["data"]["affected_items"] if answer["status"] == 200 else []
+    return {item["id"]: item["node_name"] for item in items if item["id"] != "000"}
+
+
+def test_fault_17_given_no_volume_left_when_scaled_up_again_then_agents_are_there_or_it_says_so(
+    cluster: Cluster, run: Run
+) -> None:
+    """Juju deletes the volumes with the units: `master-state` has the keys, else it says so."""
+    cluster.driver.juju("scale-application", APPLICATION, "0")
+    cluster.wait("no unit", lambda: not cluster.units(), 300)
+    cluster.driver.juju("scale-application", APPLICATION, "3")
+
+    cluster.wait(
+        "everybody is there, or the way out is said",
+        lambda: bool(_ways_out(cluster)) or (cluster.is_whole(3) and run.nobody_lost()),
+        300,
+    )
+
+    if said := _ways_out(cluster):
+        assert any("promote" in sentence for sentence in said)
+        run.enrolled.clear()
+        params = (f"unit={APPLICATION}/0", "force=true")
+        cluster.driver.juju("run", f"{APPLICATION}/leader", "promote", *params)
+        cluster.wait("three units active", lambda: cluster.is_whole(3), 300)
+
+
+def _ways_out(cluster: Cluster) -> list[str]:
+    """What blocked units say."""
+    return [
+        unit["workload-status"]["message"]
+        for unit in cluster.units().values()
+        if unit["workload-status"]["current"] == "blocked"
+    ]
