@@ -1,6 +1,7 @@
 """Juju's hook tools: from a command line to a call of the model's hook, and its answer as text."""
 
 import argparse
+import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -78,11 +79,17 @@ def answer(hook: HookInterface, call: Call, now: float) -> Answer:
     if run is None:
         return Answer(stderr=f"ERROR unknown hook tool {call.tool}\n", code=2)
     try:
-        asked = _PARSERS[call.tool].parse_args(call.args)
+        asked = _parse(call.tool, call.args)
         value = run(hook, asked, _Context(call.files, now))
     except ToolError as error:
         return Answer(stderr=f"ERROR {error.text}\n", code=error.code)
     return Answer(stdout=_text(value, asked.format))
+
+
+@functools.lru_cache(maxsize=1024)
+def _parse(tool: str, args: tuple[str, ...]) -> argparse.Namespace:
+    """Parse once what is asked again and again; nobody changes what comes of it."""
+    return _PARSERS[tool].parse_args(args)
 
 
 @dataclass(frozen=True, slots=True)

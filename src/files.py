@@ -15,6 +15,8 @@ from src import cluster, digests, filebeat
 from src.cluster import Role
 
 if TYPE_CHECKING:
+    import jinja2
+
     from src.options import Options
     from src.origin import Origin
     from src.repository import Source
@@ -528,14 +530,19 @@ def _json(value: object) -> str:
 
 
 def _template(name: str, **values: "str | int | tuple[str, ...] | Options") -> str:
+    return _templates(_charm_root() / "templates").get_template(name).render(**values)
+
+
+@functools.cache
+def _templates(folder: Path) -> "jinja2.Environment":
+    """Give the templates, each of which is compiled once."""
     import jinja2
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_charm_root() / "templates"),
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(name).render(**values)

@@ -72,7 +72,11 @@ class Cluster:
         self.supervisor_gate: Callable[[str], None] | None = None
         """The same for each effect of a supervisor."""
         self.commit_gate: Callable[[Hook, int], int | None] | None = None
-        """Asked before a hook's commit of so many steps: before which of them its agent dies."""
+        """Asked before a hook's commit of so many steps: before which of them its agent dies.
+
+        It may raise `Killed`: the hook's process is killed after all it did."""
+        self.looker: Callable[[], None] | None = None
+        """Called before every step, when pods and containers are what the model says."""
         self.pods: dict[str, Pod] = {}
         self.ending: dict[str, tuple[Workload, float]] = {}
         """Workloads of removed units that still answer, and for how long at most."""
@@ -136,8 +140,7 @@ class Cluster:
 
     def _is_there(self, unit: str, pod: Pod) -> bool:
         """Tell whether the pod has not been replaced by what was reported of it."""
-        view = self.model.pods().get(unit)
-        return view is not None and view.uid == pod.uid
+        return self.model.pod_uid(unit) == pod.uid
 
     def _end(self, pod: Pod) -> None:
         """Have a pod's workloads end as by a kill."""
@@ -241,7 +244,12 @@ class Cluster:
         steps = len(self.model.commit_steps(hook))
         after = None if crash is None else int(crash * steps)
         if self.commit_gate is not None and effects.ok:
-            after = self.commit_gate(hook, steps)
+            try:
+                after = self.commit_gate(hook, steps)
+            except Killed:
+                effects.ok, effects.error = False, KILLED
+                self.model.kill(hook)
+                return effects
         done = self.model.finish(hook, effects.ok and not fail, crash_after=after)
         if effects.ok and not done and not fail and after is None:
             effects.ok = False
@@ -288,6 +296,8 @@ class Cluster:
     def step(self) -> bool:
         """Run one due hook, or let one tick pass; tells whether a hook ran."""
         self.sync()
+        if self.looker is not None:
+            self.looker()
         due = self.model.due()
         if due:
             self.run_hook(self.chance.choice(due))

@@ -6,13 +6,15 @@ takes a label twice, lets everyone add secrets, makes a revision of equal conten
 """
 
 import contextlib
+import functools
+import inspect
 import logging
 import os
 import subprocess
 import sys
 import tempfile
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,21 @@ class _Tools:
             self._effects.relation_writes.append((relation, "--app" in args))
         if tool in SECRET_TOOLS:
             self._effects.secret_writes.append(tool)
+
+
+@functools.lru_cache(maxsize=256)
+def _signature(function: Callable[..., object], follow_wrapped: bool) -> inspect.Signature:
+    bound = types.MethodType(function, object())
+    return inspect.signature(bound, follow_wrapped=follow_wrapped)
+
+
+def _signature_of(handler: types.MethodType, *, follow_wrapped: bool) -> inspect.Signature:
+    """Give the signature of a handler that ops registers, looked at once for all hooks."""
+    return _signature(handler.__func__, follow_wrapped)
+
+
+INSPECT = types.SimpleNamespace(**{**vars(inspect), "signature": _signature_of})
+"""Stands in for the module `inspect` in ops' framework."""
 
 
 class _Backend(ops.model._ModelBackend):
@@ -198,7 +215,8 @@ class Charm:
         }
         state = State(deferred=list(kept.deferred), stored_states=kept.stored)
         tools = mock.patch.object(hook_commands, "subprocess", _Tools(hook, effects))
-        with _environment(environment), tools, _quiet_root(), self._revision():
+        signatures = mock.patch.object(ops.framework, "inspect", INSPECT)
+        with _environment(environment), tools, signatures, _quiet_root(), self._revision():
             juju_context = ops.JujuContext.from_environ(environment)
             try:
                 self._run(state, _Backend(boxes, effects, juju_context), juju_context, kept)

@@ -479,6 +479,11 @@ class Model:
             if unit.pod.phase != "absent" and not self.world.apps[unit.app].scripted
         }
 
+    def pod_uid(self, unit: str) -> int | None:
+        """Give the number of the pod that a unit must have now; None when it has none."""
+        found = self.world.units.get(unit)
+        return None if found is None or found.pod.phase == "absent" else found.pod.uid
+
     def volumes(self) -> frozenset[str]:
         """Give the names of all volumes there are, those kept of removed units too."""
         kept = list(self.world.kept_volumes.values())

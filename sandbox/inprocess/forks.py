@@ -1,0 +1,110 @@
+"""Forks of one process: each says what it is before it goes on, and equal ones go on once."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import NoReturn, TypeVar
+
+End = TypeVar("End")
+GO, STOP = "go", "stop"
+
+
+class Child:
+    """The side of a fork that was made: tells its marks, and its end last."""
+
+    def __init__(self, line: Connection) -> None:
+        self._line = line
+
+    def goes_on(self, mark: str) -> None:
+        """Say all that is to come depends on; ends this process when another goes on from that."""
+        self._line.send(mark)
+        if self._line.recv() == STOP:
+            os._exit(0)
+
+    def ends(self, end: object) -> NoReturn:
+        """Say what came of it, and end."""
+        self._line.send((end,))
+        os._exit(0)
+
+
+@dataclass(slots=True)
+class Forks:
+    """The forks of this process. `places`: how many are played side by side.
+
+    With `share` those of a mark that is known are not played.
+    """
+
+    places: int = 2
+    share: bool = True
+    marks: list[str | None] = field(default_factory=list)
+    """What each fork said of itself first, in their order; None when it ended before it did."""
+    ends: dict[int, object] = field(default_factory=dict)
+    """Fork to what came of it; None when it died without a word."""
+    told: Callable[[], None] | None = None
+    """Called when one has ended."""
+    joined: dict[int, int] = field(default_factory=dict)
+    """Fork to the one that goes on in its place."""
+    _known: dict[str, int] = field(default_factory=dict)
+    _running: dict[Connection, tuple[int, int]] = field(default_factory=dict)
+
+    def fork(self) -> Child | None:
+        """Fork when there is a place; gives a `Child` in the new process, None in this one."""
+        while len(self._running) >= self.places:
+            self._hear()
+        here, there = Pipe()
+        process = os.fork()
+        if process == 0:
+            here.close()
+            return Child(there)
+        there.close()
+        self._running[here] = process, len(self.marks)
+        self.marks.append(None)
+        self._hear_from(here)
+        return None
+
+    def end_of(self, number: int) -> object:
+        """Give what came of a fork, or of the one that went on in its place."""
+        while number in self.joined:
+            number = self.joined[number]
+        return self.ends[number]
+
+    def finish(self) -> None:
+        """Wait for all of them."""
+        while self._running:
+            self._hear()
+
+    def _hear(self) -> None:
+        for line in wait(list(self._running)):
+            if isinstance(line, Connection):
+                self._hear_from(line)
+
+    def _hear_from(self, line: Connection) -> None:
+        """Take a fork's mark, or its end (no word: it died)."""
+        _, number = self._running[line]
+        try:
+            said = line.recv()
+        except EOFError:
+            said = (None,)
+        if isinstance(said, tuple):
+            self._ended(line, said[0])
+            return
+        self.marks[number] = self.marks[number] or said
+        other = self._known.setdefault(said, number)
+        if other == number or not self.share:
+            line.send(GO)
+            return
+        self.joined[number] = other
+        line.send(STOP)
+        self._forget(line)
+
+    def _ended(self, line: Connection, end: object) -> None:
+        self.ends[self._running[line][1]] = end
+        self._forget(line)
+        if self.told is not None:
+            self.told()
+
+    def _forget(self, line: Connection) -> None:
+        process, _ = self._running.pop(line)
+        line.close()
+        os.waitpid(process, 0)
