@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 CHARM, CLUSTER, DIGESTS, FILES = "src/charm.py", "src/cluster.py", "src/digests.py", "src/files.py"
+LEADER = "src/leader.py"
 PICTURE, KEYS, MACHINE = "src/picture.py", "rock/supervisor/keys.py", "rock/supervisor/machine.py"
 RULES = "tests/unit/charm/test_rules.py"
 INPROCESS, SUPERVISOR = "tests/unit/inprocess", "tests/unit/supervisor"
@@ -28,11 +29,10 @@ class Bug:
 BUGS = (
     Bug(
         "a secret's id in the databag",
-        CHARM,
-        "        relation.data[self.app].update(",
-        "        found = self.model.get_secret(label='cluster-key').get_info().id\n"
-        "        relation.data[self.app]['key-id'] = str(found)\n"
-        "        relation.data[self.app].update(",
+        LEADER,
+        "relation.data[model.app].update(values)",
+        "relation.data[model.app].update(values | "
+        '{"key-id": str(model.get_secret(label="cluster-key").get_info().id)})',
         (RULES, "-k", "no_secrets_id"),
     ),
     Bug(
@@ -60,8 +60,8 @@ BUGS = (
     Bug(
         "a deferred event",
         CHARM,
-        "ConfigChangedEvent) -> None:\n        self._reconcile(event)",
-        "ConfigChangedEvent) -> None:\n        event.defer()\n        self._reconcile(event)",
+        "ops.ConfigChangedEvent) -> None:\n",
+        "ops.ConfigChangedEvent) -> None:\n        event.defer()\n",
         (RULES, "-k", "deferred"),
     ),
     Bug(
@@ -138,8 +138,8 @@ BUGS = (
     Bug(
         "a secret in the log",
         CHARM,
-        "        return _Opened(\n",
-        "        logger.info('opened %s', kept.told)\n        return _Opened(\n",
+        "        return _Opened(vault",
+        "        logger.info('opened %s', kept.told)\n        return _Opened(vault",
         ("tests/unit/charm/test_leaks.py", "-k", "units_life"),
     ),
 )
