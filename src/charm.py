@@ -248,9 +248,10 @@ class WazuhOperatorCharm(ops.CharmBase):
         picture = self.picture
         prepared, now = picture.workload.report.prepared, picture.now.isoformat()
         try:
-            master_state.keep(self.model, wazuh.pull_state(self._container))
-            wazuh.remember(self._container, picture.workload, prepared, now)
-        except (ops.ModelError, wazuh.UnreachableError) as reason:
+            known = master_state.keep(self.model, wazuh.pull_state(self._container))
+            kept = prepared if known else picture.workload.applied.kept
+            wazuh.remember(self._container, picture.workload, kept, now)
+        except (ops.ModelError, secrets.UnavailableError, wazuh.UnreachableError) as reason:
             logger.warning("master-state was not kept: %s", reason)
 
     def _configure(self, opened: _Opened, published: cluster.Decision | None) -> None:

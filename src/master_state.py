@@ -39,9 +39,16 @@ def _next(kept_at: str) -> str:
         return ""
 
 
-def keep(model: ops.Model, text: str) -> None:
-    """Put it into the secret, which is made when there is none. Only the leader may."""
-    secrets.put(model, LABEL, {_KEY: text}, "taken up by a master without a volume")
+def keep(model: ops.Model, text: str) -> bool:
+    """Put it into the secret, which is made when there is none. Only the leader may.
+
+    Tells whether Juju had it already: what this hook writes may still be lost with the hook.
+    """
+    content = {_KEY: text}
+    if secrets.read(model, LABEL) == content:
+        return True
+    secrets.put(model, LABEL, content, "taken up by a master without a volume")
+    return False
 
 
 def answer(model: ops.Model) -> str:

@@ -98,9 +98,9 @@ class Applied:
     balancer: str = ""
     """The address that a load balancer gave the Service."""
     kept: str = ""
-    """The digest of what this unit last put into the secret `master-state`, as leader."""
+    """The digest of what this unit, as leader, last saw that the secret `master-state` holds."""
     kept_at: str = ""
-    """When it did, in ISO 8601 and UTC."""
+    """When it last looked, and put there what is newer, in ISO 8601 and UTC."""
     notes: Sequence[Sequence[str | bool]] = ()
     """What there is to say of the relations: subject, sentence, whether somebody has to act."""
     leaving: bool = False
@@ -218,7 +218,7 @@ def give_state(container: ops.Container, answer: str) -> None:
 
 
 def remember(container: ops.Container, found: Workload, kept: str, kept_at: str) -> None:
-    """Remember what was put into `master-state`, and when. Raises UnreachableError."""
+    """Remember what `master-state` holds, and when this unit looked. Raises UnreachableError."""
     with _reaching():
         _push(container, _memory(found.applied, kept=kept, kept_at=kept_at))
 

@@ -396,8 +396,8 @@ def _row(
 def _again(console: Console, charm: Charm, scenario: Scenario, mode: CommitMode, text: str) -> int:
     """Play one point and say what came of it."""
     name, _, number = text.partition(" ")
-    kind = {str(one): one for one in KINDS}[name]
-    points, end = replay(charm, scenario, mode, Point(kind, int(number)))
+    kinds: dict[str, Kind] = {one: one for one in KINDS}
+    points, end = replay(charm, scenario, mode, Point(kinds[name], int(number)))
     where = points.died.where if points.died else "never reached"
     said = f"{scenario.name}, Juju {mode}, {text} ({where}): {end.broken or 'passed'}"
     console.print(said, f"lost: {describe(end.losses)}", sep="\n", markup=False, highlight=False)

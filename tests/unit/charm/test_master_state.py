@@ -57,6 +57,9 @@ def test_given_something_prepared_when_the_leader_looks_then_it_is_kept_hourly_a
 def test_given_nothing_changed_when_hours_pass_then_nothing_is_written(master, hour):
     _prepare(master, "first")
     master.run("update_status")
+    hour()
+    master.run("update_status")
+    assert master.tools["secret_set"] == 0, "Juju has it: that is looked at once, and noted"
     hour(600)
 
     master.run("update_status")
@@ -78,6 +81,34 @@ def test_given_the_last_unit_when_it_is_removed_then_the_newest_is_kept_with_the
     assert _kept(master) == "last"
     assert master.databag["high-water"] == "77"
     assert master.databag["epoch"] == "1"
+
+
+def test_given_a_hook_that_juju_did_not_take_when_the_last_unit_goes_then_it_is_kept_again(
+    master,
+):
+    _prepare(master, "first")
+    master.run("update_status")
+    _prepare(master, "last")
+    master.configure(planned_units=0)
+
+    master.run("storage_detaching", commit=False)
+    assert _kept(master) == "first"
+    master.run("storage_detaching")
+
+    assert _kept(master) == "last"
+
+
+def test_given_a_write_that_juju_did_not_take_when_an_hour_has_passed_then_it_is_kept(
+    master, hour
+):
+    _prepare(master, "first")
+    master.run("update_status", commit=False)
+    assert _kept(master) is None
+
+    hour()
+    master.run("update_status")
+
+    assert _kept(master) == "first"
 
 
 def test_given_others_that_stay_when_a_leader_is_removed_then_nothing_is_hurried(master):
