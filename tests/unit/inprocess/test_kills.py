@@ -10,7 +10,7 @@ from sandbox.inprocess.forks import Forks
 from sandbox.inprocess.invariants import BrokenError
 from sandbox.inprocess.scenarios import SCENARIOS
 
-SHARE = 211
+SHARE = 401
 """Of every so many points one is a kill here, in each scenario another one."""
 PROMOTE = next(one for one in SCENARIOS if one.name == "promote")
 
