@@ -24,6 +24,30 @@ LARGEST = 7
 """Units at most."""
 MOST_AGENTS = 3000
 """Agents at most in one run: more tell nothing new and take time."""
+HARDNESS: dict[int, tuple[str, ...]] = {
+    4: ("restart_agent",),
+    5: ("delete_pod",),
+    6: ("delete_pod",),
+    7: ("lose_node", "return_node"),
+    8: ("pause_in_hook",),
+    9: ("run_action", "lose_node", "pause_in_hook", "kill_in_hook"),
+    10: ("crash_commit",),
+    11: ("crash_commit",),
+    12: ("lose_volume",),
+    13: ("lose_volume", "scale"),
+    14: ("lose_volume",),
+    15: ("lose_node", "cut_off", "partition", "return_node"),
+    16: ("scale",),
+    17: ("scale", "keep_volumes"),
+    18: ("pause", "lose_answers", "cut_off", "flap"),
+    19: ("refresh",),
+    21: ("set_password",),
+    29: ("relate",),
+    30: ("run_action", "fail_hook"),
+    33: ("flap",),
+    34: ("kill_all",),
+}
+"""Faults by their number in the list of what must survive, and what plays them here."""
 PARAMETERS: dict[str, Callable[["Faults"], object]] = {
     "name": lambda faults: f"sender-{faults.chance.randint(0, 3)}",
     "unit": lambda faults: faults.any_unit(),
@@ -86,6 +110,7 @@ class Faults:
         """Give all of them, the frequent ones more than once."""
         return (
             self.delete_pod,
+            self.kill_all,
             self.lose_node,
             self.lose_volume,
             self.return_node,
@@ -190,6 +215,15 @@ class Faults:
         unit, forced = self._unit(), self.chance.random() < 0.5
         self.cluster.model.pod_deleted(unit, forced=forced)
         return f"pod {unit} deleted, forced={forced}"
+
+    def kill_all(self) -> str:
+        """Kill all pods at once, as a power cut does; those of lost nodes stay away."""
+        units = [unit for unit in self.cluster.pods if unit not in self.lost]
+        for unit in units:
+            self.cluster.model.pod_deleted(unit, forced=True)
+        self.paused.clear()
+        self.cluster.frozen.clear()
+        return f"all pods killed: {units}" if units else ""
 
     def lose_node(self) -> str:
         """Lose a pod with its node; the volume stays."""

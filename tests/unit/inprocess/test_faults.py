@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from sandbox.inprocess import Cluster
-from sandbox.inprocess.faults import Storm
+from sandbox.inprocess.faults import HARDNESS, Storm
 from sandbox.inprocess.hunt import revisions
 from sandbox.inprocess.invariants import BrokenError, Watch
 
@@ -37,6 +37,28 @@ def test_given_the_same_seed_when_run_again_then_the_same_happens(charm):
         storm.run(120)
         logs.append((storm.log, [(one.unit, one.hook, one.at) for one in cluster.history]))
     assert logs[0] == logs[1]
+
+
+def test_given_a_fault_that_must_survive_when_looked_for_then_the_storm_plays_it(charm):
+    storm = Storm(Cluster(charm, seed=1), 1)
+    played = {one.__name__ for one in storm.table()} | {"crash_commit"}
+    assert {name for names in HARDNESS.values() for name in names} <= played
+    assert set(HARDNESS) >= {*range(4, 20), 34}
+
+
+def test_given_all_pods_killed_at_once_when_they_are_back_then_nobody_is_lost(charm):
+    cluster = Cluster(charm, seed=3)
+    assert cluster.settle()
+    assert cluster.enrol("agent", "wazuh-server/1") == 1
+    cluster.run(30)
+    before = {pod.uid for pod in cluster.pods.values()}
+    storm = Storm(cluster, 3)
+    storm.do(storm.kill_all)
+    cluster.sync()
+    assert not before & {pod.uid for pod in cluster.pods.values()}
+    storm.calm()
+    assert not storm.watch.losses
+    assert all("agent" in one.disk.keys for one in cluster.workloads())
 
 
 @pytest.fixture
