@@ -14,8 +14,8 @@ from sandbox.inprocess.faults import HARDNESS, Storm
 from sandbox.inprocess.hunt import revisions
 from sandbox.inprocess.invariants import BrokenError, Watch
 
-EVENTS = int(os.environ.get("WAZUH_STORM_EVENTS", "300"))
-SEEDS = [int(os.environ["WAZUH_STORM_SEED"])] if "WAZUH_STORM_SEED" in os.environ else range(4)
+EVENTS = int(os.environ.get("WAZUH_STORM_EVENTS", "250"))
+SEEDS = [int(os.environ["WAZUH_STORM_SEED"])] if "WAZUH_STORM_SEED" in os.environ else range(3)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
