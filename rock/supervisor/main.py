@@ -272,8 +272,8 @@ class Supervisor:
         elif isinstance(action, machine.Wake):
             self._notices.send(pebble.WAKE, action.value)
         else:
-            if action.role == "worker" and self._state.memory.reigned:
-                tree.keepsake(self._places, self._state.memory.reigned)
+            if action.role == "worker":
+                tree.keepsake(self._places, self._state.memory.term.epoch)
             self._tree.want(action, order)
 
     def _merge(self, action: machine.Merge) -> None:

@@ -1,10 +1,11 @@
 """Agents that only a returning unit knows: put back into the master through the API.
 
-A unit that was master keeps its keys of then beside `client.keys`, which the cluster overwrites.
-Once it follows the next master, those whose id and name are free there are enrolled again under
-their old id and key, so that the agents themselves notice nothing. An id or a name that was given
-to another meanwhile stays with that one, and is reported: the agent has to enrol anew. Whom the
-master knows as removed stays removed.
+A unit keeps its keys from before each master that it follows beside `client.keys`, which the
+cluster overwrites: as the last master, or as the only worker that had a copy. Once it follows,
+those whose id and name are free there are enrolled again under their old id and key, so that the
+agents themselves notice nothing. An id or a name that was given to another meanwhile stays with
+that one, and is reported: the agent has to enrol anew. Whom the master knows as removed stays
+removed.
 """
 
 from __future__ import annotations

@@ -759,10 +759,14 @@ def remove_pid_files(places: Places, daemon: str) -> None:
 
 
 def keepsake(places: Places, epoch: int) -> None:
-    """Put aside the keys this unit had as master, before a newer master's replace them."""
+    """Put aside the keys of here, once, before those of that epoch's master replace them.
+
+    A former master has what nobody copied; a worker may be the only one that did. An empty file
+    says so too: keys taken later are the master's own, and whom it deletes is to stay deleted.
+    """
     target = places.own / f"client.keys.{epoch}"
-    if not target.exists() and (text := keys.load(places.client_keys)):
-        files.write(target, text.encode(), files.Owner())
+    if not target.exists():
+        files.write(target, keys.load(places.client_keys).encode(), files.Owner())
 
 
 def generation(daemon: str, run: Run, order: Order) -> str:

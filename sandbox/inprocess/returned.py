@@ -1,4 +1,4 @@
-"""What a unit's volume keeps of its time as master, for the supervisor's own `Returners`."""
+"""What a volume keeps from before each master, for the supervisor's own `Returners`."""
 
 from typing import TYPE_CHECKING
 

@@ -57,7 +57,7 @@ class Disk:
     keys: str = ""
     changed: float = 0.0
     aside: dict[int, str] = field(default_factory=dict)
-    """Keys put aside by the epoch in which this unit was master."""
+    """Keys from before each master that this unit followed, by that master's epoch."""
     returned: str = ""
     """Which of them are settled, as the supervisor records it."""
     people: People = field(default_factory=People)
@@ -449,8 +449,8 @@ class Workload:
         if wanted.role is None:
             self._keep(self.running - wanted.without)
             return
-        if wanted.role == "worker" and self.state and self.state.memory.reigned and self.disk.keys:
-            self.disk.aside.setdefault(self.state.memory.reigned, self.disk.keys)
+        if wanted.role == "worker" and self.state:
+            self.disk.aside.setdefault(self.state.memory.term.epoch, self.disk.keys)
         away = self.taken.away(now)
         if before != (wanted.role, wanted.master, DAEMONS - wanted.without - away):
             self._pass(f"run {wanted.role} {sorted(wanted.without)}")

@@ -193,7 +193,7 @@ def test_given_an_agent_that_only_the_old_master_wrote_when_it_returns_then_it_i
 def test_given_an_agent_that_is_only_kept_aside_when_it_ends_then_it_is_found(late):
     cluster, watch = late
     disk = next(one for one in cluster.disks.values() if one.unit == "wazuh-server/0")
-    disk.returned = '{"done": ["client.keys.1"], "conflicts": []}'
+    disk.returned = '{"done": ["client.keys.2"], "conflicts": []}'
     with pytest.raises(BrokenError, match="I1 broken: lost 002 late"):
         watch.end()
 
@@ -207,3 +207,24 @@ def test_given_a_removed_units_kept_volume_when_it_ends_then_its_agents_are_park
     assert cluster.ledger.losses("") == {"001 gone any key": "unexplained"}
     cluster.ledger.forgive({"001 gone any key": "parked"})
     assert "001 gone any key" in cluster.ledger.entries
+
+
+def test_given_an_agent_that_one_cut_off_worker_has_when_it_returns_then_it_is_put_back(up):
+    cluster, watch = up
+    assert cluster.enrol("early", "wazuh-server/0") == 1
+    cluster.run(30)
+    cluster.apart.add(frozenset({"wazuh-server/0", "wazuh-server/1"}))
+    assert cluster.enrol("late", "wazuh-server/0") == 2
+    cluster.run(30)
+    cluster.secluded.add("wazuh-server/2")
+    cluster.model.cut_off("wazuh-server/2")
+    cluster.model.node_lost("wazuh-server/0", keep_volumes=False)
+    assert cluster.until(lambda: cluster.masters() == ["wazuh-server-1"])
+    cluster.run(30)
+    cluster.secluded.clear()
+    cluster.apart.clear()
+    cluster.model.heal("wazuh-server/2")
+    cluster.model.node_back("wazuh-server/0")
+    watch.end()
+    assert all("late" in one.disk.keys for one in cluster.workloads())
+    assert not watch.losses

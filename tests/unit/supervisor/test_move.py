@@ -116,7 +116,7 @@ def test_given_three_units_when_the_master_moves_then_keys_follow_and_sessions_s
     # u0's charm follows: it becomes a worker of u1 and keeps its old keys aside.
     trio.publish(2, 1, 0, 2)
     trio.until(lambda: _up(trio[0], *fake_wazuh.DAEMONS))
-    aside = trio[0].places.own / "client.keys.1"
+    aside = trio[0].places.own / "client.keys.2"
     assert aside.read_text() == _keys(1, 2, 3)
 
 

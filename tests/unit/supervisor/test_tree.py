@@ -90,13 +90,23 @@ def test_given_a_daemon_that_is_not_installed_when_read_then_it_is_not_needed(fa
     assert "wazuh-monitord" not in tree.Tree(fake.places, REAL).needed()
 
 
-def test_given_keys_of_a_former_master_when_put_aside_twice_then_the_first_are_kept(fake: Fake):
+def test_given_keys_from_before_a_master_when_put_aside_twice_then_the_first_are_kept(fake: Fake):
     fake.places.own.mkdir(parents=True)
     fake.places.client_keys.write_text("001 a any b\n")
     tree.keepsake(fake.places, 4)
     fake.places.client_keys.write_text("002 c any d\n")
     tree.keepsake(fake.places, 4)
     assert (fake.places.own / "client.keys.4").read_text() == "001 a any b\n"
+
+
+def test_given_no_keys_from_before_a_master_when_put_aside_later_then_the_masters_are_not(
+    fake: Fake,
+):
+    fake.places.own.mkdir(parents=True)
+    tree.keepsake(fake.places, 1)
+    fake.places.client_keys.write_text("001 a any b\n")
+    tree.keepsake(fake.places, 1)
+    assert (fake.places.own / "client.keys.1").read_text() == ""
 
 
 def test_given_daemons_of_a_killed_predecessor_when_started_then_they_are_known_at_once(
