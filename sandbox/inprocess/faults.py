@@ -247,7 +247,7 @@ class Faults:
             return ""
         unit = self.chance.choice(sorted(self.lost))
         self.lost.discard(unit)
-        if self._exists(unit):
+        if self._exists(unit) and unit not in self.cluster.model.pods():  # not another by now
             self.cluster.model.node_back(unit)
         return f"node of {unit} back"
 

@@ -52,6 +52,7 @@ class Tally:
     epochs: int = 0
     agents: int = 0
     refusals: int = 0
+    rollouts: int = 0
     virtual: float = 0.0
     seconds: float = 0.0
     kinds: Counter[str] = field(default_factory=Counter)
@@ -64,6 +65,7 @@ class Tally:
         self.epochs += len(storm.watch.accepted)
         self.agents += storm.agents
         self.refusals += storm.watch.refusals
+        self.rollouts += storm.watch.rollouts
         self.virtual += storm.cluster.model.now
         self.kinds.update(storm.kinds)
         self.losses.update(storm.watch.losses)
@@ -143,6 +145,7 @@ def _table(tally: Tally) -> Table:
         "agents enrolled": tally.agents,
         "agents and removals lost": describe(tally.losses),
         "ends with nothing left, gone on by force": tally.refusals,
+        "refreshes held up by a charm older than the databag": tally.rollouts,
         "commands and faults": faults,
     }
     for what, much in rows.items():

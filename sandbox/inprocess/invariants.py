@@ -16,6 +16,7 @@ from sandbox.inprocess.dispatch import KILLED
 from sandbox.inprocess.effects import Effects
 from sandbox.inprocess.workload import Workload
 from sandbox.model import HookSpec
+from src.cluster import SCHEMA
 
 API_USERS = "api-users"
 OUTSIDE = ("lease not held", "connection is shut down", KILLED)
@@ -54,6 +55,8 @@ class Watch:
         """Agents lost by cause, over all ends so far."""
         self.refusals = 0
         """Ends at which the cluster waits for people, since what agents had is gone."""
+        self.rollouts = 0
+        """Ends at which people had to delete pods of a charm that is older than the databag."""
         self._seen = 0
         self._unknown: dict[str, float] = {}
 
@@ -113,7 +116,7 @@ class Watch:
     def end(self) -> None:
         """Let the cluster converge and check everything."""
         before = len(self.cluster.history)
-        whole = self.cluster.settle(CONVERGES_SECONDS)
+        whole = self.cluster.settle(CONVERGES_SECONDS) or self._end_rollout()
         self.watch()
         if not whole:
             self._go_on_regardless()
@@ -124,6 +127,22 @@ class Watch:
         self._published()
         self._promised()
         self._nothing_done()
+
+    def _end_rollout(self) -> bool:
+        """I6, but where pods of a charm older than the databag hold a refresh up.
+
+        They cannot read it, so a master among them that lost its container serves nobody, and the
+        new pods wait for its keys. Somebody deletes them; they come back with the new charm.
+        """
+        cluster = self.cluster
+        schema = int(cluster.databag().get("schema", "0"))
+        old = [one for one in cluster.pods if cluster.revision(one) is not cluster.charms[-1]]
+        if schema <= SCHEMA or not old:
+            return False
+        self.rollouts += 1
+        for unit in old:
+            cluster.model.pod_deleted(unit, forced=True)
+        return cluster.settle(CONVERGES_SECONDS)
 
     def _go_on_regardless(self) -> None:
         """I6, but where what agents had is gone for good: then a unit names the way out.

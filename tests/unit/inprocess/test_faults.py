@@ -228,3 +228,30 @@ def test_given_an_agent_that_one_cut_off_worker_has_when_it_returns_then_it_is_p
     watch.end()
     assert all("late" in one.disk.keys for one in cluster.workloads())
     assert not watch.losses
+
+
+def test_given_pods_of_a_charm_too_old_when_they_hold_a_refresh_up_then_it_is_counted():
+    old, new = revisions()
+    cluster = Cluster(new, units=2, seed=1)
+    watch = Watch(cluster)
+    assert cluster.settle()
+    cluster.refresh(old)
+    for unit in list(cluster.pods):
+        cluster.model.pod_deleted(unit, forced=True)
+    cluster.model.node_lost("wazuh-server/1", keep_volumes=False)
+    cluster.model.node_back("wazuh-server/1")
+    cluster.run(60)
+    cluster.refresh(new)
+    watch.end()
+    assert watch.rollouts == 1
+
+
+def test_given_a_lost_unit_that_was_removed_and_made_anew_when_faults_stop_then_it_is_left_alone(
+    charm,
+):
+    cluster = Cluster(charm, units=2, seed=1)
+    assert cluster.settle()
+    storm = Storm(cluster, 1)
+    storm.lost.add("wazuh-server/1")
+    storm.stop()
+    assert not storm.lost
