@@ -92,6 +92,8 @@ def hunt(seed: int, events: int, mode: CommitMode, told: Progress | None = None)
             if tally.events >= events:
                 break
         tally.add(storm)
+        if told:
+            told.console.print(f"seed {number}: whole, {tally.events} events so far")
     tally.seconds = time.process_time() - begun
     return tally
 
