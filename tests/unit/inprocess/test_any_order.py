@@ -20,7 +20,7 @@ HUNTS = os.environ.get("HYPOTHESIS_PROFILE") == "hunt"
 NAMES = sorted({one.__name__ for one in Faults(Cluster(revisions()[0]), random.Random()).table()})
 CHANCE = st.randoms(use_true_random=False)
 SHARE = settings(
-    max_examples=4, stateful_step_count=15, derandomize=True, phases=[Phase.generate, Phase.shrink]
+    max_examples=3, stateful_step_count=15, derandomize=True, phases=[Phase.generate, Phase.shrink]
 )
 HUNT = settings(max_examples=500, stateful_step_count=60)
 

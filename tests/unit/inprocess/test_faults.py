@@ -15,7 +15,7 @@ from sandbox.inprocess.hunt import revisions
 from sandbox.inprocess.invariants import BrokenError, Watch
 
 EVENTS = int(os.environ.get("WAZUH_STORM_EVENTS", "250"))
-SEEDS = [int(os.environ["WAZUH_STORM_SEED"])] if "WAZUH_STORM_SEED" in os.environ else range(3)
+SEEDS = [int(os.environ["WAZUH_STORM_SEED"])] if "WAZUH_STORM_SEED" in os.environ else range(2)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
