@@ -242,7 +242,9 @@ def _apply(container: ops.Container, found: Workload, change: Change) -> None:
     pushed = rendered.digests()
     layer = files.without_indexer(rendered.layer, found.plan)
     memory = _memory(change.applied, inputs=rendered.inputs, pushed=pushed, layer=layer)
-    if not change.fetch and memory == _memory(found.applied) and found.holds(layer):
+    if memory == _memory(found.applied) and found.holds(layer):
+        if change.fetch:
+            _start_fetching(container)
         return
     if not found.applied.inputs:
         for path, mode in files.DIRECTORIES.items():

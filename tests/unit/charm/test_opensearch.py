@@ -176,6 +176,18 @@ def test_given_an_indexer_when_nothing_changed_then_no_hook_writes_anything(inde
     assert indexed.tools["secret_get"] == 1
 
 
+def test_given_an_indexer_waited_for_when_a_branch_is_looked_at_then_only_fetching_starts(unit):
+    unit.configure(config={"custom-config-repository": "git+https://git.example.com/rules@main"})
+    unit.run("config_changed")
+    unit.relate(ENDPOINT, INTERFACE)
+    unit.run("update_status")
+    unit.stop("repository")
+
+    unit.run("update_status")
+
+    assert unit.writes == {"start_services": 1}
+
+
 def test_given_addresses_in_another_order_when_told_then_nothing_is_restarted(indexed, root):
     plan, generations = indexed.container.plan, indexed.desired["generations"]
     theirs = dict(indexed.related(ENDPOINT).remote_app_data)
