@@ -267,12 +267,15 @@ class WazuhOperatorCharm(ops.CharmBase):
         spec = picture.spec(decision, vault.digest_key, picture.wake(decision, published))
         change = picture.change(spec, vault, opened.before, opened.policy)
         try:
-            wazuh.apply(self._container, picture.workload, change)
+            changed = wazuh.apply(self._container, picture.workload, change)
             if picture.juju.peers.decision is None:
                 wazuh.give_state(self._container, master_state.NOTHING)
         except wazuh.UnreachableError as reason:
             logger.warning("the container did not take its configuration: %s", reason)
             self.waiting_for = "waiting for Pebble to take the configuration"
+            return
+        if not changed:
+            self._keep_master_state()
 
 
 def _now() -> datetime.datetime:

@@ -176,13 +176,14 @@ def look(container: ops.Container, *, repository: bool) -> Workload:
         return Workload(trouble=type(error).__name__)
 
 
-def apply(container: ops.Container, found: Workload, change: Change) -> None:
+def apply(container: ops.Container, found: Workload, change: Change) -> bool:
     """Push what differs, `desired.json` last, and let Pebble replan without waiting for it.
 
-    Raises UnreachableError; the next hook then begins again with everything.
+    Tells whether anything differed. Raises UnreachableError; the next hook then begins again with
+    everything.
     """
     with _reaching():
-        _apply(container, found, change)
+        return _apply(container, found, change)
 
 
 def fetch(container: ops.Container) -> None:
@@ -236,7 +237,7 @@ def _reaching(*, silent: bool = False) -> Iterator[None]:
         raise UnreachableError(kind if silent else f"{kind}: {error}") from None
 
 
-def _apply(container: ops.Container, found: Workload, change: Change) -> None:
+def _apply(container: ops.Container, found: Workload, change: Change) -> bool:
     rendered = change.rendered
     known = found.applied.pushed
     pushed = rendered.digests()
@@ -245,7 +246,7 @@ def _apply(container: ops.Container, found: Workload, change: Change) -> None:
     if memory == _memory(found.applied) and found.holds(layer):
         if change.fetch:
             _start_fetching(container)
-        return
+        return False
     if not found.applied.inputs:
         for path, mode in files.DIRECTORIES.items():
             container.make_dir(path, make_parents=True, permissions=mode)
@@ -265,6 +266,7 @@ def _apply(container: ops.Container, found: Workload, change: Change) -> None:
     if change.fetch:
         _start_fetching(container)
     _push(container, memory)
+    return True
 
 
 def _start_fetching(container: ops.Container) -> None:

@@ -95,7 +95,6 @@ class Memory:
     serving: Term = Term()  # the newest whose master is known to have taken over
     incarnation: str = ""  # names that takeover; differs when it was done again
     synchronised: bool = False  # has had the cluster's keys once
-    reigned: int = 0  # like `served`, also when it has to take over again: its keys lie here
 
 
 @dataclass(frozen=True, slots=True)
@@ -587,7 +586,6 @@ def _taken(state: State, look: Look) -> State:
         serving=term,
         incarnation=f"{term.epoch}-{look.seen.token}-{state.attempt}",
         synchronised=True,
-        reigned=term.epoch,
     )
     state = replace(state, memory=memory, claimed=None)
     return _enter(state, "starting", "starting as master", look.now)

@@ -99,7 +99,6 @@ def store(path: Path, memory: Memory) -> None:
         "serving": [memory.serving.epoch, memory.serving.master],
         "incarnation": memory.incarnation,
         "synchronised": memory.synchronised,
-        "reigned": memory.reigned,
     }
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     files.write(path, json.dumps(content).encode(), files.Owner())
@@ -117,7 +116,6 @@ def _memory(content: Mapping[str, object]) -> Memory:
         serving=Term(_number(serving[0]), str(serving[1])),
         incarnation=str(content["incarnation"]),
         synchronised=content["synchronised"] is True,
-        reigned=_number(content.get("reigned", content["served"])),
     )
 
 

@@ -308,26 +308,6 @@ def test_given_an_empty_master_when_a_worker_with_keys_hears_it_then_it_does_not
     assert kept.items() <= cluster["u1"].keys.items()
 
 
-def test_given_a_robbed_master_when_another_takes_its_place_then_it_knows_that_it_reigned():
-    # Its daemons may write the keys again from their memory: they are to be put aside.
-    cluster = deployed(2)
-    cluster.run(40, enrol_every=1)
-    cluster.run(20)
-    cluster.cut = {"u1"}
-    cluster.lose_volume("u0")
-    memory = Memory(Term(1, "u0"), 1, Term(1, "u0"), "another", synchronised=True, reigned=1)
-    cluster["u0"].memory = memory
-    cluster.restart("u0")
-    cluster.kill("u1")
-    cluster.until(60, lambda: cluster.masters() == ["u0"])
-    cluster.cut = set()
-    cluster.restart("u1")
-    cluster.until(120, lambda: cluster["u0"].memory.served == 0)
-    cluster.publish(2, "u1")
-    cluster.until(200, lambda: cluster.settled("u1"))
-    assert (cluster["u0"].memory.served, cluster["u0"].memory.reigned) == (0, 1)
-
-
 def test_given_a_volume_of_a_higher_epoch_when_told_to_be_master_below_it_then_it_refuses():
     memory = Memory(Term(7, "u0"), 7, Term(7, "u0"))
     order = Desired(3, "master", "u0", "u0")

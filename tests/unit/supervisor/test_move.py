@@ -123,13 +123,13 @@ def test_given_three_units_when_the_master_moves_then_keys_follow_and_sessions_s
 def test_given_a_robbed_master_when_it_follows_the_next_then_what_it_has_is_put_aside_too(
     trio: Trio,
 ):
-    found = machine.Memory(machine.Term(1, "u0"), serving=machine.Term(1, "u0"), reigned=1)
+    found = machine.Memory(machine.Term(1, "u0"), serving=machine.Term(1, "u0"))
     volume.store(trio[0].places.own / "memory.json", found)
     trio[0].places.client_keys.write_text(_keys(1, 2))
     trio.publish(2, 1, 0, 1)
     trio.start(0)
-    trio[0].until((trio[0].places.own / "client.keys.1").exists)
-    assert (trio[0].places.own / "client.keys.1").read_text() == _keys(1, 2)
+    trio[0].until((trio[0].places.own / "client.keys.2").exists)
+    assert (trio[0].places.own / "client.keys.2").read_text() == _keys(1, 2)
 
 
 @pytest.mark.parametrize("leaving", [0, 2], ids=["the master", "a worker"])

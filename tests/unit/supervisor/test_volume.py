@@ -13,7 +13,7 @@ from supervisor import seed, volume
 from supervisor.machine import Memory, Term
 from supervisor.places import Places
 
-_MEMORY = Memory(Term(5, "u1"), 4, Term(4, "u0"), "4-abcd-1", synchronised=True, reigned=4)
+_MEMORY = Memory(Term(5, "u1"), 4, Term(4, "u0"), "4-abcd-1", synchronised=True)
 
 
 def test_given_a_memory_when_stored_and_loaded_then_it_is_the_same(tmp_path: Path):
@@ -22,17 +22,6 @@ def test_given_a_memory_when_stored_and_loaded_then_it_is_the_same(tmp_path: Pat
     volume.store(path, _MEMORY)
     assert volume.load(path) == _MEMORY
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-def test_given_a_memory_of_an_older_supervisor_when_loaded_then_it_reigned_when_it_served(
-    tmp_path: Path,
-):
-    path = tmp_path / "memory.json"
-    volume.store(path, _MEMORY)
-    content = json.loads(path.read_text())
-    del content["reigned"]
-    path.write_text(json.dumps(content))
-    assert volume.load(path) == _MEMORY
 
 
 @pytest.mark.parametrize(
