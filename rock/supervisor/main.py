@@ -324,11 +324,7 @@ class Supervisor:
 
     def _look_after_returners(self) -> None:
         insert = functools.partial(returners.through_api, self._places)
-        self._returners.keep(insert, self._has_masters_keys, self.stopping)
-
-    def _has_masters_keys(self) -> bool:
-        """Tell whether client.keys here is the master's of this moment, and the API is open."""
-        return returners.has_masters_keys(self._state, self._peers.answers())
+        self._returners.keep(insert, lambda: self._state, self._peers.answers, self.stopping)
 
     def _look_after_agents(self) -> None:
         self._drain.keep(self._leaves_others, lambda: self._state.node, self.stopping)

@@ -65,10 +65,16 @@ def plan(kept: str, current: str) -> Plan:
     return Plan(tuple(missing), tuple(conflicts))
 
 
+def is_open(state: State) -> bool:
+    """Tell whether the API is open here, and passes on to a master."""
+    return state.phase == "serving" and state.ready
+
+
 def has_masters_keys(state: State, answers: Iterable[Answer]) -> bool:
-    """Tell whether client.keys here is the master's of this moment, and the API is open."""
-    if state.phase != "serving" or not state.ready:
-        return False
+    """Tell whether client.keys here is the master's of this moment.
+
+    While agents enrol all the time it never is, outside the master: it is some seconds old.
+    """
     term = state.memory.term
     if term.master == state.node:
         return True
@@ -158,32 +164,52 @@ class Returners:
         return [name for name in self._shelf.names() if name not in done]
 
     def keep(
-        self, insert: Callable[[], Insert], serves: Callable[[], bool], stop: threading.Event
+        self,
+        insert: Callable[[], Insert],
+        state: Callable[[], State],
+        answers: Callable[[], Iterable[Answer]],
+        stop: threading.Event,
     ) -> None:
-        """Work until stopped, while this unit has the master's keys and a running API."""
+        """Work until stopped, while this unit has a running API."""
         while not stop.wait(LOOK):
-            if serves():
+            if is_open(state()):
+                sure = has_masters_keys(state(), answers())
                 try:
-                    self.look(insert(), time.monotonic(), stop)
+                    self.look(insert(), time.monotonic(), sure=sure, stop=stop)
                 except (OSError, users.UsersError) as error:
                     _log.warning("agents cannot be put back yet: %s", error)
 
-    def look(self, insert: Insert, now: float, stop: threading.Event | None = None) -> None:
-        """Take the next step for each file. Raises OSError, UsersError."""
+    def look(
+        self, insert: Insert, now: float, *, sure: bool, stop: threading.Event | None = None
+    ) -> None:
+        """Take the next step for each file. Raises OSError, UsersError.
+
+        `sure`: client.keys is the master's of this moment. Only then a file is done with: before
+        the master's first copy comes, nothing is missing here either. Whoever is missing was
+        not in the copy that came, so that is known without being sure.
+        """
         for name in self.due():
             progress = self._progress.setdefault(name, Progress())
             if now >= progress.again:
                 progress.again = now + _AGAIN
-                self._settle(name, progress, insert, stop)
+                self._settle(name, progress, insert, sure=sure, stop=stop)
 
     def _settle(
-        self, name: str, progress: Progress, insert: Insert, stop: threading.Event | None
+        self,
+        name: str,
+        progress: Progress,
+        insert: Insert,
+        *,
+        sure: bool,
+        stop: threading.Event | None,
     ) -> None:
         found = plan(self._shelf.kept(name), self._shelf.current())
         refused = [one for one in found.missing if progress.attempts.get(one.id, 0) >= _ATTEMPTS]
         due = [one for one in found.missing if one not in refused]
         if due:
             self._put_back(due[:_BATCH], progress, insert, stop)
+            return
+        if not sure:
             return
         said = [f"{one.id:03d} {one.name} was refused by the API" for one in refused]
         self._finish(name, [*found.conflicts, *said])

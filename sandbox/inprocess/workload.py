@@ -242,10 +242,11 @@ class Workload:
         if self.state is None or self.keeper is None or now < self.looked + returners.LOOK:
             return
         self.looked = now
-        if not returners.has_masters_keys(self.state, self.answers.values()):
+        if not returners.is_open(self.state):
             return
+        sure = returners.has_masters_keys(self.state, self.answers.values())
         with contextlib.suppress(users.UsersError):
-            self.keeper.look(lambda line: self._insert(line, network, now), now)
+            self.keeper.look(lambda line: self._insert(line, network, now), now, sure=sure)
 
     def _insert(self, line: keys.Line, network: Network, now: float) -> None:
         """Ask this unit's API, which passes it on to the master's authd."""

@@ -53,7 +53,7 @@ def _keep(places: Places, epoch: int, text: str) -> None:
 def _settle(found: returners.Returners, master: Master) -> None:
     for step in range(20):
         try:
-            found.look(master.insert, 100.0 * step)
+            found.look(master.insert, 100.0 * step, sure=True)
         except users.UsersError:
             continue
 
@@ -72,6 +72,24 @@ def test_given_agents_only_this_unit_knows_when_back_then_they_are_put_back_as_t
     again = returners.Returners(returners.Volume(places))
     _settle(again, master)
     assert master.calls == 2, "settled for good, in another process too"
+
+
+def test_given_a_master_that_takes_agents_all_the_time_when_back_then_nobody_waits_for_its_rest(
+    places: Places,
+):
+    # What is here is some seconds older than what the master has, for as long as they come.
+    _keep(places, 1, _line(1, "web") + _line(2, "late"))
+    master = Master(places, _line(1, "web") + _line(2, "late"))
+    found = returners.Returners(returners.Volume(places))
+    found.look(master.insert, 0.0, sure=False)
+    assert found.due(), "the master's first copy may not have come yet"
+    places.client_keys.write_text(_line(1, "web") + _line(7, "new"))
+    found.look(master.insert, 100.0, sure=False)
+    assert _line(2, "late") in master.text
+    found.look(master.insert, 200.0, sure=False)
+    assert (master.calls, found.due()) == (1, ["client.keys.1"])
+    found.look(master.insert, 300.0, sure=True)
+    assert not found.due()
 
 
 def test_given_an_agent_removed_meanwhile_when_back_then_it_is_not_revived(places: Places):
@@ -121,7 +139,7 @@ def test_given_the_look_comes_again_soon_when_keys_have_not_arrived_then_nothing
     calls: list[int] = []
     found = returners.Returners(returners.Volume(places))
     for now in (100.0, 101.0, 110.0):
-        found.look(lambda line: calls.append(line.id), now)
+        found.look(lambda line: calls.append(line.id), now, sure=True)
     assert calls == [2]
 
 
