@@ -54,6 +54,17 @@ def test_given_something_prepared_when_the_leader_looks_then_it_is_kept_hourly_a
     assert _kept(master) == "second"
 
 
+def test_given_an_indexer_that_is_waited_for_when_something_is_prepared_then_it_is_kept(master):
+    # Each update-status looks whether the indexer is there by now: that is no reason to leave it.
+    master.relate("opensearch-client", "opensearch_client")
+    master.run("update_status")
+    _prepare(master, "first")
+
+    master.run("update_status")
+
+    assert _kept(master) == "first"
+
+
 def test_given_nothing_changed_when_hours_pass_then_nothing_is_written(master, hour):
     _prepare(master, "first")
     master.run("update_status")
