@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,7 +71,7 @@ class Cluster:
         """Process → its start, of all that is Wazuh's: equal means nothing restarted."""
         listing = self.driver.exec(unit, ["ps", "-eo", "pid=,lstart=,args="])
         rows = [line.split(maxsplit=6) for line in listing.splitlines()]
-        return {row[0]: f"{' '.join(row[1:6])} {row[6]}" for row in rows if "/var/ossec" in row[6]}
+        return {row[0]: f"{' '.join(row[1:6])} {row[6]}" for row in rows if _stays(row[6])}
 
     # What is done to it -------------------------------------------------------
 
@@ -105,3 +106,8 @@ class Cluster:
     def wait(self, what: str, condition: Callable[[], bool], timeout: float = 180) -> float:
         """Seconds until the condition held. Raises NeverHappenedError."""
         return self.driver.wait(what, condition, timeout)
+
+
+def _stays(arguments: str) -> bool:
+    """Whether a process is Wazuh's and no fetching or check that ends by itself."""
+    return "/var/ossec" in arguments and not re.search(r"fetch-repository| -t( |$)", arguments)

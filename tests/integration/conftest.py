@@ -38,12 +38,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, on a controller, the tests of what only the sandbox can do or see."""
+    """Look at the demo first; leave out, on a controller, what only the sandbox can do or see."""
+    items.sort(key=lambda item: not _is_of_demo(item))
     if config.getoption("--driver") == "juju":
         skip = pytest.mark.skip(reason="looks into the sandbox")
         for item in items:
             if "deployment" not in getattr(item, "fixturenames", ()):
                 item.add_marker(skip)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the demo's cluster after the last test that looks at it: two cores have enough to do."""
+    demo = getattr(item, "funcargs", {}).get("demo")
+    if demo is not None and not (nextitem and _is_of_demo(nextitem)):
+        demo.driver.destroy()
+
+
+def _is_of_demo(item: pytest.Item) -> bool:
+    return "demo" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="module")
