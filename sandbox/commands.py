@@ -90,6 +90,17 @@ class Commands:
         """End a relation."""
         self._model.remove_relation(left, right)
 
+    def do_neighbour(self, name: str, endpoint: str, interface: str) -> None:
+        """Add an application that runs no charm: what it tells in a relation is told for it."""
+        metadata = {"name": name, "provides": {endpoint: {"interface": interface}}}
+        self._model.add_application(metadata, scripted=True)
+
+    def do_tell(self, app: str, data: dict[str, str]) -> None:
+        """Write a neighbour's side of each of its relations."""
+        for relation in self._model.world.relations_of(app):
+            if not relation.dying:
+                self._model.scripted_set(relation.id, app, data)
+
     def do_add_secret(self, name: str, content: dict[str, str]) -> str:
         """Add a user's secret; return its URI."""
         return self._model.add_secret(name, content)

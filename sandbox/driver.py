@@ -104,6 +104,30 @@ class Driver:
         self._ask("config", app=app, values={option: uri}, reset=[])
         return uri
 
+    def neighbour(self, name: str, endpoint: str, interface: str) -> None:
+        """Add an application without a charm that provides one endpoint, unless it is there."""
+        if name not in self.status()["applications"]:
+            self._ask("neighbour", name=name, endpoint=endpoint, interface=interface)
+
+    def told(self, name: str) -> dict[str, str]:
+        """Return what ours tells a neighbour in its relation; empty while there is none."""
+        found = self.show_unit(f"{name}/0")["relation-info"]
+        return found[0]["application-data"] if found else {}
+
+    def tell(self, name: str, data: Mapping[str, str]) -> None:
+        """Have a neighbour write its side of its relations."""
+        self._ask("tell", app=name, data=dict(data))
+
+    def lend(self, name: str, content: Mapping[str, str]) -> str:
+        """Make or renew a secret that our application may read; return its URI."""
+        found = [s for s in self._ask("secrets") if s["label"] == name]
+        if found:
+            self._ask("update-secret", name=name, content=dict(content))
+            return found[0]["uri"]
+        uri = self._ask("add-secret", name=name, content=dict(content))
+        self._ask("grant-secret", name=name, app=APPLICATION)
+        return uri
+
     # -- looking ---
 
     def status(self) -> dict[str, Any]:
@@ -262,13 +286,14 @@ class Driver:
             [sys.executable, "-m", "sandbox.git_server", "--repository", str(repository), *where]
         )
         try:
-            self.wait("the Git server listens", lambda: self._listens(port), 30)
+            self.wait("the Git server listens", lambda: self.listens(port), 30)
             yield f"http://{FIRST_CLIENT}:{port}/{repository.name}"
         finally:
             server.terminate()
             server.wait(timeout=10)
 
-    def _listens(self, port: int) -> bool:
+    def listens(self, port: int) -> bool:
+        """Say whether anything listens on a port of the clients' host."""
         probe = f"import socket; print(socket.socket().connect_ex(('{FIRST_CLIENT}', {port})))"
         process = self.start_client([sys.executable, "-c", probe])
         output, _ = process.communicate(timeout=20)

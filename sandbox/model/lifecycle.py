@@ -71,6 +71,7 @@ def _add_unit(world: World, app: Application, number: int) -> None:
     pods.new_pod(world, unit)
     if app.scripted:
         unit.pod.phase = "running"
+        unit.installed = unit.pod.started = True
         unit.status.status, unit.status.message = "active", ""
         for relation in world.relations_of(app.name):
             relations.enter(world, relation, unit)
