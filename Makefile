@@ -1,5 +1,7 @@
 # Each target brings what it needs first (scripts/bring says what it installs).
 TOX = .tools/bin/tox
+# The newest packed charm, for the tests that deploy it.
+PACKED = WAZUH_SERVER_CHARM=$$(ls -t *.charm | head -n 1)
 # A Python 3.12 that pyenv keeps is found too; the tests run on it beside the machine's own.
 export PATH := $(PATH):$(subst $() ,:,$(wildcard $(HOME)/.pyenv/versions/3.12.*/bin))
 
@@ -13,9 +15,14 @@ demo: tools  ## Run the main job in the sandbox: three units, agents, logs, rule
 moves: tools ## Move and kill the master under load at the real clock, and count (MOVES="--moves 10 --kills 10")
 	@$(TOX) -qq -e sandbox -- python -m sandbox.moves $(MOVES)
 test: tools  ## Lint, unit tests, the docs, the packed charm, the sandbox, the cluster on it
-	$(TOX) -e lint,unit,unit-py312,docs
+	$(TOX) -e lint
+	$(TOX) -e unit
+	$(TOX) -e unit-py312
+	$(TOX) -e docs
 	scripts/pack
-	WAZUH_SERVER_CHARM=$$(ls -t *.charm | head -n 1) $(TOX) -e package,sandbox,integration
+	$(PACKED) $(TOX) -e package
+	$(PACKED) $(TOX) -e sandbox
+	$(PACKED) $(TOX) -e integration
 format: tools ## Format the code
 	$(TOX) -e format
 pack: tools  ## Pack the charm with charmcraft and check what is in it

@@ -60,13 +60,15 @@ class Actions(ops.Object):
     def _on_action(self, event: ops.ActionEvent) -> None:
         name = event.handle.kind.removesuffix("_action").replace("_", "-")
         try:
+            if name in _LEADERS:
+                _refuse_others(self._charm, name)
             event.set_results(_ACTIONS[name](self._charm, event))
         except _REFUSED as reason:
             event.fail(str(reason))
 
 
-def _leaders(charm: Charm, action: str) -> None:
-    """Refuse what only the leader may do, since it alone may write for the application."""
+def _refuse_others(charm: Charm, action: str) -> None:
+    """Refuse what only the leader may do."""
     if not charm.model.unit.is_leader():
         name = charm.model.app.name
         raise RefusedError(f"only the leader can do this: juju run {name}/leader {action} …")
@@ -74,7 +76,6 @@ def _leaders(charm: Charm, action: str) -> None:
 
 def _promote(charm: Charm, event: ops.ActionEvent) -> Results:
     """Have the unit that a person chose become master; this leader does not undo it."""
-    _leaders(charm, "promote")
     picture = charm.picture
     if picture.juju.missing():
         raise RefusedError(f"not possible yet: {picture.juju.missing()}")
@@ -90,7 +91,6 @@ def _promote(charm: Charm, event: ops.ActionEvent) -> Results:
 
 def _rotate_secret(charm: Charm, event: ops.ActionEvent) -> Results:
     """Begin to rotate; the secrets themselves say how far it is."""
-    _leaders(charm, "rotate-secret")
     asked = rotation.labels(str(event.params.get("secret", "")))
     charm.begin(Occasion(look=True, closely=True, asked=asked))
     charm.reconcile()
@@ -114,7 +114,6 @@ def _sync_configuration(charm: Charm, _event: ops.ActionEvent) -> Results:
 
 def _enrolment_command(charm: Charm, _event: ops.ActionEvent) -> Results:
     """Tell how a host enrols; the password itself stays in its secret."""
-    _leaders(charm, "enrolment-command")
     try:
         secret_id = secrets.find(charm.model, secrets.ENROLMENT)
     except secrets.UnavailableError as label:
@@ -125,7 +124,6 @@ def _enrolment_command(charm: Charm, _event: ops.ActionEvent) -> Results:
 
 def _issue_sender_certificate(charm: Charm, event: ops.ActionEvent) -> Results:
     """Issue a syslog sender's certificate; only the leader may make a secret."""
-    _leaders(charm, "issue-sender-certificate")
     issued = senders.issue(
         charm.model,
         name=event.params.get("name", ""),
@@ -157,6 +155,8 @@ def _show_cluster(charm: Charm, _event: ops.ActionEvent) -> Results:
     }
 
 
+_LEADERS = ("enrolment-command", "issue-sender-certificate", "promote", "rotate-secret")
+"""Actions that read or write what is the application's: Juju lets the leader alone."""
 _ACTIONS: dict[str, Callable[[Charm, ops.ActionEvent], Results]] = {
     "enrolment-command": _enrolment_command,
     "issue-sender-certificate": _issue_sender_certificate,

@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from src import values
+
+_LONGEST = 100
 _HEADS = ("unit", "role", "phase", "epoch", "agents", "configuration", "version")
 
 
@@ -23,15 +26,17 @@ class Node:
     @classmethod
     def read(cls, value: Mapping[str, Any], app: str) -> Self:
         """Take what has the right type; another version of the image may have written it."""
-        commit = _text(value.get("commit"))
+        commit = values.line(value.get("commit"), _LONGEST)
         return cls(
-            unit=f"{app}/{_text(value.get('node')).removeprefix(f'{app}-')}",
-            role=_text(value.get("role")),
-            phase=_text(value.get("phase")) if value.get("heard") is True else "not heard",
-            epoch=_whole(value.get("epoch")),
-            agents=_whole(value.get("agents")),
+            unit=f"{app}/{values.line(value.get('node'), _LONGEST).removeprefix(f'{app}-')}",
+            role=values.line(value.get("role"), _LONGEST),
+            phase=values.line(value.get("phase"), _LONGEST)
+            if value.get("heard") is True
+            else "not heard",
+            epoch=values.whole(value.get("epoch")),
+            agents=values.whole(value.get("agents")),
             configuration=commit[:12] if commit else "none",
-            version=_text(value.get("version")),
+            version=values.line(value.get("version"), _LONGEST),
         )
 
     @property
@@ -61,8 +66,8 @@ class Node:
 def read(content: Mapping[str, Any], app: str, planned: int) -> list[Node]:
     """Read what the supervisor wrote; a unit that was scaled away is nobody's any more."""
     listed = content.get("nodes")
-    values = listed if isinstance(listed, list) else []
-    nodes = [Node.read(value, app) for value in values if isinstance(value, dict)]
+    found = listed if isinstance(listed, list) else []
+    nodes = [Node.read(value, app) for value in found if isinstance(value, dict)]
     return sorted((one for one in nodes if 0 <= one.number < planned), key=lambda one: one.number)
 
 
@@ -74,11 +79,3 @@ def table(nodes: Sequence[Node]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
-
-
-def _text(value: object) -> str:
-    return " ".join(value.split())[:100] if isinstance(value, str) else ""
-
-
-def _whole(value: object) -> int:
-    return value if isinstance(value, int) and value >= 0 else 0

@@ -94,10 +94,10 @@ def _configuration(picture: Picture) -> str:
 
 
 def _left(picture: Picture) -> str:
-    """Say which agents have to enrol anew, and what is not kept should every volume be lost."""
+    """Say which agents the master did not take, and what no unit would keep but a volume."""
     report, said = picture.workload.report, ""
     if report.conflicts:
-        said = f"; agents to enrol anew: {len(report.conflicts)} ({report.conflicts[0]})"
+        said = f"; agents to look at: {len(report.conflicts)} ({report.conflicts[0]})"
     if picture.juju.leader and not report.keys_prepared:
         said += "; too many agents for master-state, their keys are on the volumes alone"
     return said

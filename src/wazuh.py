@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import ops
 
-from src import files, origin
+from src import files, origin, values
 
 CONTAINER = "wazuh-server"
 STATE_NOTICE = "wazuh-server.local/state"
@@ -362,23 +362,23 @@ def _applied(value: Mapping) -> Applied:
 def _report(value: Mapping) -> Report:
     told, in_force = value.get("ruleset"), value.get("in-force")
     ruleset = told if isinstance(told, dict) else {}
-    commit = _text(ruleset.get("commit"))
+    commit = values.text(ruleset.get("commit"))
     return Report(
-        epoch=_whole(value.get("epoch")),
-        role=_text(value.get("role")),
-        phase=_text(value.get("phase")),
+        epoch=values.whole(value.get("epoch")),
+        role=values.text(value.get("role")),
+        phase=values.text(value.get("phase")),
         sentence=_sentence(value.get("sentence")),
         ready=value.get("ready") is True,
-        highest_id=_whole(value.get("highest-id")),
+        highest_id=values.whole(value.get("highest-id")),
         contested=value.get("contested") is True,
         orphaned=value.get("orphaned") is True,
-        serving_epoch=_whole(value.get("serving")),
-        answering=_texts(value.get("answering")),
+        serving_epoch=values.whole(value.get("serving")),
+        answering=values.texts(value.get("answering")),
         asks=value.get("asks") is True,
-        prepared=_text(value.get("prepared")),
+        prepared=values.text(value.get("prepared")),
         keys_prepared=value.get("keys-prepared") is not False,
-        conflicts=_texts(value.get("conflicts")),
-        version=_text(value.get("version")),
+        conflicts=values.texts(value.get("conflicts")),
+        version=values.text(value.get("version")),
         ruleset_error=_sentence(ruleset.get("error")),
         commit=commit if _TREE.fullmatch(commit) else "",
         mended=_sentence(ruleset.get("mended")),
@@ -390,32 +390,20 @@ def _report(value: Mapping) -> Report:
 def _absence(value: object) -> str | None:
     """Say since when, to the minute, and why; nothing while all is well."""
     found = value if isinstance(value, dict) else {}
-    since, reason = _text(found.get("since")), _sentence(found.get("reason"))
+    since, reason = values.text(found.get("since")), _sentence(found.get("reason"))
     return f"{since[:16].replace('T', ' ')} UTC ({reason})" if since and reason else None
 
 
 def _fetched(value: Mapping) -> Fetched:
-    commit, option = _text(value.get("commit")), value.get("option")
+    commit, option = values.text(value.get("commit")), value.get("option")
     return Fetched(
-        request=_text(value.get("request")),
+        request=values.text(value.get("request")),
         commit=commit if _TREE.fullmatch(commit) else None,
         error=_sentence(value.get("error")),
         option=option if option in origin.OPTIONS else origin.REPOSITORY,
     )
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(map(_text, value)) if isinstance(value, list) else ()
-
-
 def _sentence(value: object) -> str | None:
     """Take a text as one line of a length that a status shows."""
-    return " ".join(_text(value).split())[:_LONGEST_SENTENCE] or None
-
-
-def _whole(value: object) -> int:
-    return value if isinstance(value, int) and value >= 0 else 0
+    return values.line(value, _LONGEST_SENTENCE) or None

@@ -33,6 +33,12 @@ class Line:
         """Only keeps an id from being given; an agent may be called `reserved` too."""
         return self.removed and self.text.endswith(_GAP)
 
+    @property
+    def agent(self) -> str:
+        """The agent's text without a removal's mark: who it is, removed or not."""
+        number, _, ip, key = self.text.split(" ")
+        return f"{number} {self.name} {ip} {key}"
+
 
 @dataclass(frozen=True, slots=True)
 class Conflict:

@@ -323,8 +323,8 @@ class Supervisor:
         )
 
     def _look_after_returners(self) -> None:
-        insert = functools.partial(returners.through_api, self._places)
-        self._returners.keep(insert, lambda: self._state, self._peers.answers, self.stopping)
+        master = functools.partial(returners.Api, self._places)
+        self._returners.keep(master, lambda: self._state, self._peers.answers, self.stopping)
 
     def _look_after_agents(self) -> None:
         self._drain.keep(self._leaves_others, lambda: self._state.node, self.stopping)

@@ -1,11 +1,11 @@
-"""Agents that only a returning unit knows: put back into the master through the API.
+"""What only a returning unit knows, agents and removals: told to the master through the API.
 
 A unit keeps its keys from before each master that it follows beside `client.keys`, which the
 cluster overwrites: as the last master, or as the only worker that had a copy. Once it follows,
 those whose id and name are free there are enrolled again under their old id and key, so that the
 agents themselves notice nothing. An id or a name that was given to another meanwhile stays with
 that one, and is reported: the agent has to enrol anew. Whom the master knows as removed stays
-removed.
+removed; whom only the kept keys know as removed is removed there too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -33,25 +33,45 @@ _AGAIN = 20.0  # seconds: longer than the master's keys take to arrive here
 _SHOWN = 100
 _log = logging.getLogger(__name__)
 
-Insert = Callable[[Line], None]
+
+class Master(Protocol):
+    """The master's keys, as this unit's API passes calls on to it."""
+
+    def insert(self, line: Line) -> None:
+        """Add an agent under its old id and key. Raises OSError, UsersError."""
+        ...
+
+    def remove(self, line: Line) -> None:
+        """Remove an agent. Raises OSError, UsersError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Agents to put back, and in one line each (never a key) those that cannot be."""
+    """Agents to put back, to remove, and in one line each (no key) those that can be neither."""
 
     missing: tuple[Line, ...] = ()
+    removed: tuple[Line, ...] = ()
     conflicts: tuple[str, ...] = ()
 
 
-def plan(kept: str, current: str) -> Plan:
-    """Compare the keys kept aside with the master's as they are now."""
+def gone(text: str) -> set[str]:
+    """Name the agents that a client.keys has as removed."""
+    return {line.agent for line in keys.parse(text) if line.removed and not line.gap}
+
+
+def plan(kept: str, current: str, elsewhere: Collection[str] = ()) -> Plan:
+    """Compare the keys kept aside with the master's as they are now.
+
+    `elsewhere`: agents that other kept keys have as removed; they are not put back.
+    """
     there = {line.id: line for line in keys.parse(current)}
     names = {line.name: line for line in there.values() if not line.removed}
+    left = gone(kept)
     missing: list[Line] = []
     conflicts: list[str] = []
     for line in keys.parse(kept):
-        if line.removed:
+        if line.removed or line.agent in left or line.agent in elsewhere:
             continue
         other, namesake = there.get(line.id), names.get(line.name)
         if other is not None and (other.text == line.text or _was_removed(line, other)):
@@ -62,7 +82,8 @@ def plan(kept: str, current: str) -> Plan:
             conflicts.append(f"the name of {line.id:03d} {line.name} now has id {namesake.id:03d}")
         else:
             missing.append(line)
-    return Plan(tuple(missing), tuple(conflicts))
+    removed = (line for line in there.values() if not line.removed and line.agent in left)
+    return Plan(tuple(missing), tuple(removed), tuple(conflicts))
 
 
 def is_open(state: State) -> bool:
@@ -84,6 +105,20 @@ def has_masters_keys(state: State, answers: Iterable[Answer]) -> bool:
 
 def _was_removed(line: Line, other: Line) -> bool:
     return other.removed and not other.gap and other.name == line.name
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call to the master, and its name."""
+
+    line: Line
+    call: Callable[[Line], None]
+    what: str
+
+    @property
+    def agent(self) -> str:
+        """Say which agent, never its key."""
+        return f"{self.line.id:03d} {self.line.name}"
 
 
 @dataclass(slots=True)
@@ -165,7 +200,7 @@ class Returners:
 
     def keep(
         self,
-        insert: Callable[[], Insert],
+        master: Callable[[], Master],
         state: Callable[[], State],
         answers: Callable[[], Iterable[Answer]],
         stop: threading.Event,
@@ -175,12 +210,12 @@ class Returners:
             if is_open(state()):
                 sure = has_masters_keys(state(), answers())
                 try:
-                    self.look(insert(), time.monotonic(), sure=sure, stop=stop)
+                    self.look(master(), time.monotonic(), sure=sure, stop=stop)
                 except (OSError, users.UsersError) as error:
-                    _log.warning("agents cannot be put back yet: %s", error)
+                    _log.warning("what was kept cannot be told to the master yet: %s", error)
 
     def look(
-        self, insert: Insert, now: float, *, sure: bool, stop: threading.Event | None = None
+        self, master: Master, now: float, *, sure: bool, stop: threading.Event | None = None
     ) -> None:
         """Take the next step for each file. Raises OSError, UsersError.
 
@@ -192,46 +227,35 @@ class Returners:
             progress = self._progress.setdefault(name, Progress())
             if now >= progress.again:
                 progress.again = now + _AGAIN
-                self._settle(name, progress, insert, sure=sure, stop=stop)
+                self._settle(name, progress, master, sure=sure, stop=stop)
 
     def _settle(
         self,
         name: str,
         progress: Progress,
-        insert: Insert,
+        master: Master,
         *,
         sure: bool,
         stop: threading.Event | None,
     ) -> None:
-        found = plan(self._shelf.kept(name), self._shelf.current())
-        refused = [one for one in found.missing if progress.attempts.get(one.id, 0) >= _ATTEMPTS]
-        due = [one for one in found.missing if one not in refused]
+        others = [self._shelf.kept(other) for other in self._shelf.names() if other != name]
+        elsewhere = {agent for text in others for agent in gone(text)}
+        found = plan(self._shelf.kept(name), self._shelf.current(), elsewhere)
+        steps = [
+            *(Step(line, master.remove, "removed") for line in found.removed),
+            *(Step(line, master.insert, "put back") for line in found.missing),
+        ]
+        refused = [one for one in steps if progress.attempts.get(one.line.id, 0) >= _ATTEMPTS]
+        due = [one for one in steps if one not in refused]
         if due:
-            self._put_back(due[:_BATCH], progress, insert, stop)
-            return
-        if not sure:
-            return
-        said = [f"{one.id:03d} {one.name} was refused by the API" for one in refused]
-        self._finish(name, [*found.conflicts, *said])
-
-    def _put_back(
-        self,
-        lines: Iterable[Line],
-        progress: Progress,
-        insert: Insert,
-        stop: threading.Event | None,
-    ) -> None:
-        for line in lines:
-            progress.attempts[line.id] = progress.attempts.get(line.id, 0) + 1
-            insert(line)
-            progress.attempts[line.id] -= 1
-            _log.info("put agent %03d %s back, whom only this unit knew", line.id, line.name)
-            if stop is not None and stop.wait(_PAUSE):
-                return
+            _tell(due[:_BATCH], progress, stop)
+        elif sure:
+            said = [f"{one.agent} could not be {one.what}: the API refuses" for one in refused]
+            self._finish(name, [*found.conflicts, *said])
 
     def _finish(self, name: str, conflicts: list[str]) -> None:
         for text in conflicts:
-            _log.warning("not put back, it has to enrol anew: %s", text)
+            _log.warning("the master does not have what this unit kept: %s", text)
         known = self._load()
         content = {
             "done": [*known["done"], name],
@@ -246,17 +270,37 @@ class Returners:
         return self._known
 
 
-def through_api(places: Places) -> Insert:
-    """Give a caller that logs in when it is first used: mostly there is nothing to do."""
-    session: list[users.Session] = []
+@dataclass(slots=True)
+class Api:
+    """The API of this unit, as the charm's own user; logs in when first used, which is seldom."""
 
-    def insert(line: Line) -> None:
-        if not session:
-            session.append(users.as_charm(places))
+    places: Places
+    _session: users.Session | None = None
+
+    def insert(self, line: Line) -> None:
+        """Add an agent under its old id and key. Raises OSError, UsersError."""
         number, name, ip, key = line.text.split(" ")
-        session[0].insert({"id": number, "name": name, "ip": ip, "key": key})
+        self._open().insert({"id": number, "name": name, "ip": ip, "key": key})
 
-    return insert
+    def remove(self, line: Line) -> None:
+        """Remove an agent. Raises OSError, UsersError."""
+        self._open().remove(line.text.partition(" ")[0])
+
+    def _open(self) -> users.Session:
+        if self._session is None:
+            self._session = users.as_charm(self.places)
+        return self._session
+
+
+def _tell(steps: Iterable[Step], progress: Progress, stop: threading.Event | None) -> None:
+    for step in steps:
+        number = step.line.id
+        progress.attempts[number] = progress.attempts.get(number, 0) + 1
+        step.call(step.line)
+        progress.attempts[number] -= 1
+        _log.info("agent %s was %s: only this unit knew", step.agent, step.what)
+        if stop is not None and stop.wait(_PAUSE):
+            return
 
 
 def _read(shelf: Shelf) -> dict[str, list[str]]:

@@ -155,6 +155,17 @@ class Session:
         """Add an agent with an id and a key of its own. Raises UsersError when it is refused."""
         self._ask("POST", "/agents/insert", f"Bearer {self._token}", dict(agent))
 
+    def remove(self, agent: str) -> None:
+        """Remove an agent; its line stays, marked. Raises UsersError when it is refused.
+
+        Without a status nothing is removed, and without an age nothing younger than seven days
+        (framework/wazuh/agent.py, delete_agents). A refusal comes with 200 too.
+        """
+        path = f"/agents?agents_list={agent}&status=all&older_than=0s"
+        answer = self._ask("DELETE", path, f"Bearer {self._token}")
+        if agent not in answer["data"]["affected_items"]:
+            raise UsersError(f"the API did not remove agent {agent}")
+
     def reconnect(self, agents: Sequence[str]) -> int:
         """Have agents connect again; how many were told. Raises UsersError when refused."""
         path = f"/agents/reconnect?agents_list={','.join(agents)}"

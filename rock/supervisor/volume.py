@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import files
+from . import files, values
 from .machine import Memory, Term
 
 _SCHEMA = 1
@@ -111,15 +111,9 @@ def _memory(content: Mapping[str, object]) -> Memory:
     if not isinstance(serving, list):
         raise TypeError
     return Memory(
-        term=Term(_number(content["epoch"]), str(content["master"])),
-        served=_number(content["served"]),
-        serving=Term(_number(serving[0]), str(serving[1])),
+        term=Term(values.number(content["epoch"]), str(content["master"])),
+        served=values.number(content["served"]),
+        serving=Term(values.number(serving[0]), str(serving[1])),
         incarnation=str(content["incarnation"]),
         synchronised=content["synchronised"] is True,
     )
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or value < 0:
-        raise ValueError
-    return value

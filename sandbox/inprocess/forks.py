@@ -1,9 +1,12 @@
 """Forks of one process: each says what it is before it goes on, and equal ones go on once."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 End = TypeVar("End")
@@ -56,6 +59,9 @@ class Forks:
         process = os.fork()
         if process == 0:
             here.close()
+            folder = _folder(os.getpid())
+            folder.mkdir()
+            tempfile.tempdir = str(folder)
             return Child(there)
         there.close()
         self._running[here] = process, len(self.marks)
@@ -108,3 +114,9 @@ class Forks:
         process, _ = self._running.pop(line)
         line.close()
         os.waitpid(process, 0)
+        shutil.rmtree(_folder(process), ignore_errors=True)
+
+
+def _folder(process: int) -> Path:
+    """Name where a fork has its temporary files: it ends without tidying up after itself."""
+    return Path(tempfile.gettempdir()) / f"fork-{process}"

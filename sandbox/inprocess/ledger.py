@@ -70,13 +70,13 @@ class Ledger:
             self.removed.add(volume)
 
     def missing(self, text: str) -> list[Entry]:
-        """Give the entries that a client.keys does not honour."""
+        """Give the entries that a client.keys does not honour.
+
+        A removal is honoured as long as the agent is not there: an agent that nobody but a lost
+        master knew has no line at all.
+        """
         there = lines(text)
-        return [
-            entry
-            for line, entry in self.entries.items()
-            if line not in there and removed(line) not in there
-        ]
+        return [entry for entry in self.entries.values() if not _honoured(entry, there)]
 
     def losses(self, text: str, parked: Collection[str] = ()) -> dict[str, Loss]:
         """Say why each missing line is missing; `parked`: volumes that no unit has now."""
@@ -96,6 +96,12 @@ class Ledger:
         for line, cause in losses.items():
             if cause != "parked":
                 self.entries.pop(line, None)
+
+
+def _honoured(entry: Entry, there: Collection[str]) -> bool:
+    if entry.removal:
+        return entry.line.replace(" !", " ", 1) not in there
+    return entry.line in there or removed(entry.line) in there
 
 
 def removed(line: str) -> str:

@@ -1,9 +1,15 @@
-"""What a volume keeps from before each master, for the supervisor's own `Returners`."""
+"""What a volume keeps from before each master, and an API, for the supervisor's `Returners`."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from supervisor import users
+
 if TYPE_CHECKING:
-    from sandbox.inprocess.workload import Disk
+    from supervisor.keys import Line
+
+    from sandbox.inprocess.workload import Disk, Workload
 
 
 class Shelf:
@@ -31,3 +37,23 @@ class Shelf:
     def write(self, record: str) -> None:
         """Record something else."""
         self._disk.returned = record
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One unit's API at one moment; `reach` names the call and gives the master's workload."""
+
+    reach: "Callable[[str], Workload | None]"
+    now: float
+
+    def insert(self, line: "Line") -> None:
+        """Add an agent under its old id and key. Raises UsersError."""
+        master = self.reach(f"put back {line.id:03d}")
+        if master is None or not master.insert(line, self.now):
+            raise users.UsersError("the API did not add the agent")
+
+    def remove(self, line: "Line") -> None:
+        """Remove an agent. Raises UsersError."""
+        master = self.reach(f"remove {line.id:03d}")
+        if master is None or not master.remove(line.text, self.now):
+            raise users.UsersError("the API did not remove the agent")

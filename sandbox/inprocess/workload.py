@@ -19,7 +19,7 @@ from sandbox.inprocess.container import Box
 from sandbox.inprocess.effects import Killed
 from sandbox.inprocess.ledger import Ledger, removed
 from sandbox.inprocess.people import People
-from sandbox.inprocess.returned import Shelf
+from sandbox.inprocess.returned import Api, Shelf
 from sandbox.inprocess.taken import USERS, Secrets, Taken
 
 ORDERS = "/etc/wazuh-server"
@@ -246,14 +246,12 @@ class Workload:
             return
         sure = returners.has_masters_keys(self.state, self.answers.values())
         with contextlib.suppress(users.UsersError):
-            self.keeper.look(lambda line: self._insert(line, network, now), now, sure=sure)
+            self.keeper.look(Api(lambda call: self._pass_on(call, network), now), now, sure=sure)
 
-    def _insert(self, line: keys.Line, network: Network, now: float) -> None:
-        """Ask this unit's API, which passes it on to the master's authd."""
-        self._pass(f"put back {line.id:03d}")
-        master = self if self.role == "master" else self.master(network.neighbours(self.node))
-        if master is None or not master.insert(line, now):
-            raise users.UsersError("the API did not add the agent")
+    def _pass_on(self, call: str, network: Network) -> "Workload | None":
+        """Have this unit's API pass a call on to the master's authd; None: it reaches none."""
+        self._pass(call)
+        return self if self.role == "master" else self.master(network.neighbours(self.node))
 
     def insert(self, line: keys.Line, now: float) -> bool:
         """Add an agent with its id and key here as master; False when it is refused."""
@@ -541,6 +539,8 @@ class Workload:
     def remove(self, line: str, now: float) -> bool:
         """Remove an agent here as master; its line stays, marked."""
         if not self.serves or machine.ENROLMENT not in self.running or self.pending:
+            return False
+        if line not in self.disk.keys.splitlines():
             return False
         gone = removed(line)
         self.disk.ledger.acknowledged(gone, now, self.node, removal=True)

@@ -19,7 +19,8 @@ ALLOWED = {
     "rotation": set(),
     "secrets": {"certificates", "digests", "rotation"},
     "exposure": set(),
-    "overview": set(),
+    "overview": {"values"},
+    "values": set(),
     "enrolment": set(),
     "kubernetes": {"cluster", "exposure"},
     "hardening": {"cluster", "digests"},
@@ -41,7 +42,7 @@ ALLOWED = {
     },
     "files": {"cluster", "digests", "filebeat", "options", "origin", "repository", "secrets"},
     "state": {"exposure", "hardening", "cluster", "deploy_key", "origin", "rotation", "secrets"},
-    "wazuh": {"files", "origin"},
+    "wazuh": {"files", "origin", "values"},
     "senders": {"certificates", "secrets"},
     "master_state": {"picture", "secrets"},
     "picture": {

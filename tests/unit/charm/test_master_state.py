@@ -180,7 +180,7 @@ def test_given_agents_that_could_not_be_put_back_when_looked_at_then_the_status_
 
     master.run("update_status")
 
-    said = "agents to enrol anew: 1 (id 002 of late now belongs to other)"
+    said = "agents to look at: 1 (id 002 of late now belongs to other)"
     assert said in master.status.message
 
 

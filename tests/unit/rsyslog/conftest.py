@@ -139,9 +139,12 @@ class Receiver:
         return {str(path.parent.relative_to(self.logs)) for path in self.logs.rglob("*.log")}
 
     def settle(self, certificate: Path) -> None:
-        """Send one more message and wait for it: what came before it is then filed too."""
+        """Send one more message and wait for its files: what came before it is then filed too."""
         self.send(certificate, b"<13>Oct  1 10:00:00 marker test: settled")
-        until(lambda: any("settled" in line for line in self.lines()))
+        until(lambda: all(self._settled(one) for one in ("_all", "marker")))
+
+    def _settled(self, sender: str) -> bool:
+        return any("settled" in line for line in self.lines(sender))
 
 
 @pytest.fixture

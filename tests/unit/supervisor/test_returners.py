@@ -36,6 +36,13 @@ class Master:
             raise users.UsersError("the API answered 400 to POST /agents/insert")
         self.places.client_keys.write_text(f"{self.text}{line.text}\n")
 
+    def remove(self, line: keys.Line) -> None:
+        self.calls += 1
+        if line.id in self.refuses:
+            raise users.UsersError(f"the API did not remove agent {line.id:03d}")
+        marked = line.text.replace(" ", " !", 1)
+        self.places.client_keys.write_text(self.text.replace(line.text, marked))
+
 
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
@@ -53,7 +60,7 @@ def _keep(places: Places, epoch: int, text: str) -> None:
 def _settle(found: returners.Returners, master: Master) -> None:
     for step in range(20):
         try:
-            found.look(master.insert, 100.0 * step, sure=True)
+            found.look(master, 100.0 * step, sure=True)
         except users.UsersError:
             continue
 
@@ -81,14 +88,14 @@ def test_given_a_master_that_takes_agents_all_the_time_when_back_then_nobody_wai
     _keep(places, 1, _line(1, "web") + _line(2, "late"))
     master = Master(places, _line(1, "web") + _line(2, "late"))
     found = returners.Returners(returners.Volume(places))
-    found.look(master.insert, 0.0, sure=False)
+    found.look(master, 0.0, sure=False)
     assert found.due(), "the master's first copy may not have come yet"
     places.client_keys.write_text(_line(1, "web") + _line(7, "new"))
-    found.look(master.insert, 100.0, sure=False)
+    found.look(master, 100.0, sure=False)
     assert _line(2, "late") in master.text
-    found.look(master.insert, 200.0, sure=False)
+    found.look(master, 200.0, sure=False)
     assert (master.calls, found.due()) == (1, ["client.keys.1"])
-    found.look(master.insert, 300.0, sure=True)
+    found.look(master, 300.0, sure=True)
     assert not found.due()
 
 
@@ -127,7 +134,7 @@ def test_given_an_agent_that_the_api_refuses_when_tried_often_then_it_is_reporte
     found = returners.Returners(returners.Volume(places))
     _settle(found, master)
     assert master.text == _line(2, "late")
-    assert found.conflicts() == ["003 odd was refused by the API"]
+    assert found.conflicts() == ["003 odd could not be put back: the API refuses"]
     assert master.calls <= 7
 
 
@@ -135,12 +142,45 @@ def test_given_the_look_comes_again_soon_when_keys_have_not_arrived_then_nothing
     places: Places,
 ):
     _keep(places, 1, _line(2, "late"))
-    Master(places, "")
-    calls: list[int] = []
+    master = Master(places, "")
     found = returners.Returners(returners.Volume(places))
     for now in (100.0, 101.0, 110.0):
-        found.look(lambda line: calls.append(line.id), now, sure=True)
-    assert calls == [2]
+        found.look(master, now, sure=True)
+        places.client_keys.write_text("")
+    assert master.calls == 1
+
+
+def test_given_a_removal_only_this_unit_knows_when_back_then_the_agent_is_removed(places: Places):
+    _keep(places, 1, _line(1, "web") + _line(2, "!old") + _line(3, "!odd"))
+    master = Master(places, _line(1, "web") + _line(2, "old") + _line(3, "odd"))
+    master.refuses = {3}
+    found = returners.Returners(returners.Volume(places))
+    _settle(found, master)
+    assert master.text == _line(1, "web") + _line(2, "!old") + _line(3, "odd")
+    assert found.conflicts() == ["003 odd could not be removed: the API refuses"]
+    assert not found.due()
+
+
+def test_given_a_removed_agent_that_enrolled_anew_when_back_then_it_stays(places: Places):
+    _keep(places, 1, _line(2, "!old") + f"1002 !reserved any {'0' * 64}\n")
+    master = Master(places, _line(2, "old", "cd" * 32) + f"1002 reserved any {'0' * 64}\n")
+    before = master.text
+    found = returners.Returners(returners.Volume(places))
+    _settle(found, master)
+    assert (master.calls, master.text) == (0, before)
+
+
+@pytest.mark.parametrize("epochs", [(1, 2), (2, 1)])
+def test_given_an_agent_that_one_master_had_and_the_next_removed_when_back_then_it_is_not_revived(
+    places: Places, epochs: tuple[int, int]
+):
+    earlier, later = epochs
+    _keep(places, earlier, _line(2, "old"))
+    _keep(places, later, _line(2, "!old"))
+    master = Master(places, _line(1, "web"))
+    found = returners.Returners(returners.Volume(places))
+    _settle(found, master)
+    assert (master.calls, master.text) == (0, _line(1, "web"))
 
 
 _NAMES = st.sampled_from(["a", "b", "!a", "!b", "c"])
@@ -156,6 +196,10 @@ def test_given_any_two_files_when_compared_then_each_agent_is_there_put_back_or_
     found = returners.plan(kept, current)
     there = {line.id: line for line in keys.parse(current)}
     active = {line.name for line in there.values() if not line.removed}
+    left = returners.gone(kept)
+    assert {line.agent for line in found.removed} == left & {
+        line.agent for line in there.values() if not line.removed
+    }
     for line in found.missing:
         assert line.id not in there
         assert line.name not in active
