@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import NoReturn, TypeVar
+from unittest import mock
 
 End = TypeVar("End")
 GO, STOP = "go", "stop"
@@ -59,9 +60,7 @@ class Forks:
         process = os.fork()
         if process == 0:
             here.close()
-            folder = _folder(os.getpid())
-            folder.mkdir()
-            tempfile.tempdir = str(folder)
+            _part_from_parent()
             return Child(there)
         there.close()
         self._running[here] = process, len(self.marks)
@@ -115,6 +114,22 @@ class Forks:
         line.close()
         os.waitpid(process, 0)
         shutil.rmtree(_folder(process), ignore_errors=True)
+
+
+def _part_from_parent() -> None:
+    """Have temporary files of this process's own, and leave the parent's alone.
+
+    A hook that is killed here ends its temporary folders, in which the parent's hook goes on: one
+    with a secret's content was gone before `secret-add` could read it.
+    """
+    folder = _folder(os.getpid())
+    folder.mkdir()
+    tempfile.tempdir = str(folder)
+    mock.patch.object(shutil, "rmtree", _leave).start()
+
+
+def _leave(*_: object, **__: object) -> None:
+    """Remove nothing; the parent removes the folder of a fork that has ended."""
 
 
 def _folder(process: int) -> Path:

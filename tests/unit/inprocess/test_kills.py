@@ -1,7 +1,9 @@
 """Killed at every step: CI's share; `python -m sandbox.inprocess.kills` kills at all points."""
 
 import os
+import tempfile
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +107,22 @@ def test_given_a_fork_that_dies_when_asked_for_then_there_is_no_end_of_it():
     _fork_all(forks, [("a", None), ("b", "fine")])
 
     assert [forks.end_of(number) for number in range(2)] == [None, "fine"]
+
+
+def test_given_a_fork_that_ends_its_parents_folder_when_it_has_ended_then_that_is_still_there(
+    tmp_path, monkeypatch
+):
+    # As ops does with a secret's content while the parent's `secret-add` has yet to read it.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    forks, folder = Forks(), tempfile.TemporaryDirectory()
+    child = forks.fork()
+    if child is not None:
+        tempfile.mkdtemp()
+        folder.cleanup()
+        child.ends("ended")
+    forks.finish()
+
+    assert forks.end_of(0) == "ended"
+    assert list(tmp_path.iterdir()) == [Path(folder.name)]
+    folder.cleanup()
+    assert list(tmp_path.iterdir()) == []
