@@ -33,6 +33,8 @@ MASTER_STATE = f"{ROOT}/master-state.json"
 REPOSITORY = f"{ROOT}/repository.json"
 DEPLOY_KEY = f"{ROOT}/repository.key"
 KNOWN_HOSTS = f"{ROOT}/repository.known_hosts"
+OPENCTI = f"{ROOT}/opencti.json"
+"""What the integration reads (rock/opencti): as an `<api_key>` the token would be an argument."""
 PORTS = (1514, 1515, 6514, 55000)
 SENDERS_PORT = 6514
 SENDERS_LOGS = "/var/ossec/logs/senders"
@@ -103,6 +105,23 @@ _DEBUGGED = (
 )
 """Who has an option `….debug` (etc/internal_options.conf)."""
 
+_LOOKED_UP = (
+    "attack",
+    "authentication_failures",
+    "authentication_success",
+    "exploit_attempt",
+    "ids",
+    "multiple_drops",
+    "osquery",
+    "recon",
+    "syscheck",
+    "sysmon",
+    "virus",
+    "web_scan",
+)
+"""Groups of rules whose alerts are looked up in OpenCTI: those that name something from outside,
+but for those that a guessed password or a dropped packet raises: each call costs a process."""
+
 _MAIL = {"email_to", "email_from", "email_smtp_server"}
 _READ_BY = {
     "wazuh-analysisd": {"log_alert_level", "email_alert_level", *_MAIL},
@@ -134,6 +153,7 @@ _OWNERS = {
     # ssh refuses a key that is its user's own and that others may read.
     DEPLOY_KEY: Owner("wazuh-git", "wazuh-git", 0o400),
     KNOWN_HOSTS: Owner("root", "wazuh-git", 0o640),
+    OPENCTI: _WAZUH_READS,
     DESIRED: _ROOT_ONLY,
     APPLIED: _ROOT_ONLY,
     LEAVING: _ROOT_ONLY,
@@ -235,6 +255,7 @@ def render(spec: Spec, vault: "Vault", fetch: Fetch | None = None) -> Rendered:
         File(f"{ROOT}/peer/peer.key", _pem(vault.peer.private_key)),
         *_rsyslog(spec, vault),
         *_indexer(vault),
+        *_opencti(vault),
         *_repository(fetch, spec.request),
     ]
     inputs = spec.inputs(vault.digest_key, vault.digest)
@@ -256,9 +277,10 @@ def _charm_root() -> Path:
 
 def _installed(spec: Spec, vault: "Vault") -> dict[str, str]:
     """Render the files that the supervisor puts below /var/ossec, by their path there."""
-    indexer = vault.indexer
+    indexer, master = vault.indexer, _master_address(spec)
+    looks_up = vault.opencti is not None
     return {
-        "etc/ossec.conf": _ossec_conf(spec, vault.cluster_key, _master_address(spec), indexer),
+        "etc/ossec.conf": _ossec_conf(spec, vault.cluster_key, master, indexer, looks_up=looks_up),
         **({"etc/indexer-ca.pem": _pem(indexer.authority)} if indexer else {}),
         "etc/local_internal_options.conf": _internal_options(settings(spec).debug),
         "etc/authd.pass": f"{vault.enrolment}\n",
@@ -289,7 +311,12 @@ def _internal_options(debug: int) -> str:
 
 
 def _ossec_conf(
-    spec: Spec, cluster_key: str, master_address: str, indexer: "Indexer | None" = None
+    spec: Spec,
+    cluster_key: str,
+    master_address: str,
+    indexer: "Indexer | None" = None,
+    *,
+    looks_up: bool = False,
 ) -> str:
     return _template(
         "ossec.conf.j2",
@@ -300,6 +327,7 @@ def _ossec_conf(
         senders=SENDERS_READ,
         options=settings(spec),
         indexers=indexer.hosts if indexer else (),
+        looked_up=_LOOKED_UP if looks_up else (),
     )
 
 
@@ -340,6 +368,12 @@ def _indexer(vault: "Vault") -> tuple[File, ...]:
         File(f"{folder}/ca.crt", _pem(found.authority)),
         File(f"{folder}/filebeat.yml", filebeat.configuration(found, f"{folder}/ca.crt")),
     )
+
+
+def _opencti(vault: "Vault") -> tuple[File, ...]:
+    """Render what the integration that looks alerts up reads at each call."""
+    found = vault.opencti
+    return (File(OPENCTI, _json(dataclasses.asdict(found))),) if found else ()
 
 
 def _repository(fetch: Fetch | None, request: str) -> tuple[File, ...]:
@@ -414,6 +448,9 @@ def generations(vault: "Vault", options: "Options") -> dict[str, str]:
     if vault.indexer is not None:
         parts["indexer"] = list(dataclasses.astuple(vault.indexer))
         parts["wazuh-modulesd"].append(parts["indexer"])
+    if vault.opencti is not None:
+        # Address and token are read at each call: only the block in ossec.conf needs a start.
+        parts["wazuh-integratord"] = [_LOOKED_UP]
     for daemon, names in _READ_BY.items():
         values = options.model_dump(mode="json", include=names, exclude_defaults=True)
         parts.setdefault(daemon, []).extend([values] if values else [])

@@ -12,6 +12,7 @@ from src import cluster, digests, secrets
 from src.relations import (
     CERTIFICATES,
     INGRESS,
+    OPENCTI,
     OPENSEARCH,
     WAZUH_API,
     BadDataError,
@@ -78,18 +79,23 @@ def read(
     hosts = (*names.hosts(), *dict.fromkeys(filter(None, (host, service.address))))
     given, more = _certificate(relations.first(CERTIFICATES), names, hosts, contents, now)
     indexer, about = _indexer(relations.first(OPENSEARCH), contents, lent or {}, now)
-    address, notes = host or service.address, (*notes, *more, *about, *service.notes)
-    return Network(address, hosts, {**given, **indexer}, notes, service)
+    opencti, said = _opencti(relations.first(OPENCTI), contents, lent or {})
+    address, notes = host or service.address, (*notes, *more, *about, *said, *service.notes)
+    return Network(address, hosts, {**given, **indexer, **opencti}, notes, service)
 
 
 def references(relations: Relations) -> tuple[str, ...]:
     """Return the ids of other applications' secrets that are to be read."""
-    relation = relations.first(OPENSEARCH)
-    if relation is None:
-        return ()
-    from src.relations import opensearch
+    found: tuple[str, ...] = ()
+    if indexer := relations.first(OPENSEARCH):
+        from src.relations import opensearch
 
-    return opensearch.references(relation.theirs)
+        found += opensearch.references(indexer.theirs)
+    if intelligence := relations.first(OPENCTI):
+        from src.relations import opencti_connector
+
+        found += opencti_connector.references(intelligence.theirs)
+    return found
 
 
 def granted(relations: Relations) -> dict[int, bool]:
@@ -117,6 +123,10 @@ def wanted(
         from src.relations import opensearch
 
         changes += [Change(one, opensearch.wanted()) for one in relations.of(OPENSEARCH)[:1]]
+    if relations.of(OPENCTI):
+        from src.relations import opencti_connector
+
+        changes += [Change(one, opencti_connector.wanted()) for one in relations.of(OPENCTI)[:1]]
     request = contents.get(secrets.CERTIFICATE_REQUEST, {}).get("signing-request")
     if request:
         from src.relations import certificates
@@ -172,7 +182,7 @@ def _indexer(
     """Follow the indexer of the relation; without a relation there is none."""
     if relation is None:
         known = "hosts" in contents.get(secrets.INDEXER, {})
-        return ({secrets.INDEXER: secrets.NO_INDEXER} if known else {}), ()
+        return ({secrets.INDEXER: secrets.NOT_RELATED} if known else {}), ()
     from src.relations import opensearch
 
     try:
@@ -181,6 +191,23 @@ def _indexer(
         return {}, (Note(OPENSEARCH, f"waiting for {relation.application} {what}"),)
     except BadDataError as reason:
         return {}, (Note(OPENSEARCH, str(reason), bad=True),)
+
+
+def _opencti(
+    relation: Relation | None, contents: secrets.Contents, lent: secrets.Contents
+) -> tuple[dict[str, secrets.Content], tuple[Note, ...]]:
+    """Follow the OpenCTI of the relation; without a relation there is none."""
+    if relation is None:
+        known = "url" in contents.get(secrets.OPENCTI, {})
+        return ({secrets.OPENCTI: secrets.NOT_RELATED} if known else {}), ()
+    from src.relations import opencti_connector
+
+    try:
+        return {secrets.OPENCTI: opencti_connector.find(relation.theirs, lent)}, ()
+    except opencti_connector.NotYetError as what:
+        return {}, (Note(OPENCTI, f"waiting for {relation.application} {what}"),)
+    except BadDataError as reason:
+        return {}, (Note(OPENCTI, str(reason), bad=True),)
 
 
 def _waiting(relation: Relation, present: secrets.Content) -> str:

@@ -20,7 +20,7 @@ from src import (
 )
 from src.cluster import Role
 from src.network import Network
-from src.relations import OPENSEARCH, Note, Relations
+from src.relations import OPENCTI, OPENSEARCH, Note, Relations
 
 if TYPE_CHECKING:
     from src.options import Options
@@ -302,7 +302,7 @@ class Picture:
             or self.now.isoformat() >= applied.renew_after
             or ((self.try_again or self.relations is not None) and self.exposes(key))
             or ((self.try_again or self.relations is not None) and self._hardens(key))
-            or (self.try_again and self._lacks_indexer())
+            or (self.try_again and self._lacks_secret())
             or (wanted is not None and digests.keyed(key, wanted) != applied.password)
             or self._ends_rotation()
             or self.policy() not in (None, applied.policy)
@@ -317,9 +317,9 @@ class Picture:
         said = any(note[0] == hardening.OPTION for note in self.workload.applied.notes)
         return said or self.hardening_mark(key) != self.juju.peers.hardened
 
-    def _lacks_indexer(self) -> bool:
-        """Tell whether the indexer was not all there: nobody says when a secret is granted."""
-        return any(note[0] == OPENSEARCH for note in self.workload.applied.notes)
+    def _lacks_secret(self) -> bool:
+        """Tell whether who lends one was not all there: nobody says when a secret is granted."""
+        return any(note[0] in (OPENCTI, OPENSEARCH) for note in self.workload.applied.notes)
 
     def _ends_rotation(self) -> bool:
         found = self.workload.report.in_force

@@ -27,9 +27,10 @@ PEER_IDENTITY = "peer-identity"
 LABELS = (CLUSTER_KEY, API_USERS, AUTHORITY, API_IDENTITY, PEER_IDENTITY, ENROLMENT)
 
 INDEXER = "indexer"
-OPTIONAL_LABELS = (INDEXER,)
+OPENCTI = "opencti"
+OPTIONAL_LABELS = (INDEXER, OPENCTI)
 """Secrets that are there only for some relations, and that every unit reads."""
-NO_INDEXER = {"related": "no"}
+NOT_RELATED = {"related": "no"}
 """Stands in a secret whose relation is gone: Juju keeps no empty one."""
 
 CERTIFICATE_REQUEST = "certificate-request"
@@ -82,6 +83,14 @@ class Indexer:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenCti:
+    """Where alerts are looked up, and with which token."""
+
+    url: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Vault:
     """All that a unit needs of the application's secrets."""
 
@@ -101,6 +110,8 @@ class Vault:
     """When the leader has to renew a certificate, in ISO 8601 and UTC."""
     indexer: Indexer | None = None
     """None while no indexer is related, or has not told all."""
+    opencti: OpenCti | None = None
+    """None while no OpenCTI is related, or has not told all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +186,7 @@ def open_vault(contents: Contents) -> Vault:
         digest=digest(contents),
         renew_after=_renew_after(contents).isoformat(),
         indexer=_indexer(contents.get(INDEXER, {})),
+        opencti=_opencti(contents.get(OPENCTI, {})),
     )
 
 
@@ -187,6 +199,10 @@ def _indexer(content: Content) -> Indexer | None:
         password=content["password"],
         authority=content["authority"],
     )
+
+
+def _opencti(content: Content) -> OpenCti | None:
+    return OpenCti(content["url"], content["token"]) if "url" in content else None
 
 
 @dataclass(frozen=True, slots=True)

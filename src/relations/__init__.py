@@ -14,9 +14,10 @@ from src import digests
 
 INGRESS = "ingress"
 CERTIFICATES = "certificates"
+OPENCTI = "opencti-connector"
 OPENSEARCH = "opensearch-client"
 WAZUH_API = "wazuh-api"
-ENDPOINTS = (CERTIFICATES, INGRESS, OPENSEARCH, WAZUH_API)
+ENDPOINTS = (CERTIFICATES, INGRESS, OPENCTI, OPENSEARCH, WAZUH_API)
 
 
 class BadDataError(ValueError):

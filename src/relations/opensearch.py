@@ -12,7 +12,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -20,11 +20,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
 )
 
 from src import certificates
-from src.relations import BadDataError
+from src.relations import BadDataError, lent
+from src.relations.lent import NotYetError, SecretId
 
 INDEX = "wazuh-alerts"
 """Gives the user its name there; Filebeat and Wazuh name their indices themselves."""
@@ -33,17 +33,12 @@ _LONGEST = 64 * 1024
 _LONGEST_SECRET = 256 * 1024
 _LONGEST_WORD = 512
 _MOST = 100
-_ID = re.compile(r"secret:(//[0-9A-Za-z-]{1,64}/)?[0-9a-z]{1,64}|secret://[0-9a-z/-]{1,128}")
 _NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9-]{1,63})*"
 )
 _ENDPOINT = re.compile(
     r"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[^\s:/<>\[\]]{1,253}):(?P<port>[0-9]{1,5})"
 )
-
-
-class NotYetError(Exception):
-    """The other side has not told everything yet; the text says what is awaited."""
 
 
 def _hosts(text: object) -> tuple[str, ...]:
@@ -72,12 +67,6 @@ def _is_host(text: str) -> bool:
         return False
 
 
-def _id(text: str) -> str:
-    if text and not _ID.fullmatch(text):
-        raise ValueError("is not a secret's id")
-    return text
-
-
 def _word(text: str) -> str:
     """Take what fits on one line: `wazuh-keystore` reads one."""
     if not text or len(text) > _LONGEST_WORD or not text.isprintable():
@@ -97,8 +86,8 @@ class _Theirs(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     endpoints: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()
-    user: Annotated[str, AfterValidator(_id)] = Field("", alias=USER)
-    tls: Annotated[str, AfterValidator(_id)] = Field("", alias=TLS)
+    user: SecretId = Field("", alias=USER)
+    tls: SecretId = Field("", alias=TLS)
 
 
 class _User(BaseModel):
@@ -119,35 +108,35 @@ def wanted() -> dict[str, str]:
 
 def references(theirs: Mapping[str, str]) -> tuple[str, ...]:
     """Return the ids of the secrets to read, those that are ids at all."""
-    return tuple(
-        theirs[name] for name in (USER, TLS) if _ID.fullmatch(theirs.get(name, "")) is not None
-    )
+    return lent.ids(theirs, USER, TLS)
 
 
 def find(
     theirs: Mapping[str, str],
-    lent: Mapping[str, Mapping[str, str]],
+    contents: Mapping[str, Mapping[str, str]],
     now: datetime.datetime,
 ) -> dict[str, str]:
     """Return where alerts are sent and as whom: hosts, username, password, authority.
 
-    `lent` are the contents of the other side's secrets that can be read, by id. Raises
+    `contents` are those of the other side's secrets that can be read, by id. Raises
     NotYetError while something is missing, BadDataError for what is not as the interface has it;
     neither text holds a value.
     """
-    data = _read(_Theirs, {key: theirs[key] for key in ("endpoints", USER, TLS) if key in theirs})
+    data = lent.read(
+        _Theirs, {key: theirs[key] for key in ("endpoints", USER, TLS) if key in theirs}
+    )
     for key in ("username", "password"):
         if theirs.get(key):
             raise BadDataError(f"{key} is in the databag, where everybody reads it")
     if not data.endpoints:
         raise NotYetError("to tell its addresses")
-    user, tls = (_content(lent, *pair) for pair in ((USER, data.user), (TLS, data.tls)))
+    user, tls = (lent.content(contents, *pair) for pair in ((USER, data.user), (TLS, data.tls)))
     authority = tls.get("tls-ca", "")
     if not authority:
         raise NotYetError("to tell its certificate authority")
     if len(authority) > _LONGEST_SECRET:
         raise BadDataError(f"tls-ca is longer than {_LONGEST_SECRET} characters")
-    found = _read(_User, {key: user[key] for key in ("username", "password") if key in user})
+    found = lent.read(_User, {key: user[key] for key in ("username", "password") if key in user})
     try:
         trusted = certificates.bundle(authority, now)
     except certificates.BadCertificateError as reason:
@@ -158,24 +147,3 @@ def find(
         "password": found.password,
         "authority": trusted,
     }
-
-
-def _content(lent: Mapping[str, Mapping[str, str]], name: str, key: str) -> Mapping[str, str]:
-    if not key:
-        raise NotYetError(f"to hand over {name}")
-    if key not in lent:
-        raise NotYetError(f"to grant the secret {name}")
-    return lent[key]
-
-
-_Model = TypeVar("_Model", bound=BaseModel)
-
-
-def _read(model: type[_Model], values: Mapping[str, str]) -> _Model:
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        reason = first.get("ctx", {}).get("error")
-        where = ".".join(map(str, first["loc"]))
-        raise BadDataError(f"{where} {reason or 'is missing in its secret'}") from None

@@ -28,7 +28,9 @@ ALLOWED = {
     "relations.wazuh_api": {"cluster", "relations"},
     "relations.ingress": {"cluster", "digests", "relations"},
     "relations.certificates": {"certificates", "relations"},
-    "relations.opensearch": {"certificates", "relations"},
+    "relations.lent": {"relations"},
+    "relations.opencti_connector": {"relations", "relations.lent"},
+    "relations.opensearch": {"certificates", "relations", "relations.lent"},
     "filebeat": {"secrets"},
     "network": {
         "certificates",
@@ -36,6 +38,7 @@ ALLOWED = {
         "digests",
         "relations",
         "relations.ingress",
+        "relations.opencti_connector",
         "relations.opensearch",
         "relations.wazuh_api",
         "secrets",

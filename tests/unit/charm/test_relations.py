@@ -7,6 +7,7 @@ import yaml
 
 from src import relations
 from tests.unit.charm.provider import authority, provide
+from tests.unit.charm.test_opencti import answer as intelligence
 from tests.unit.charm.test_opensearch import answer
 from tests.unit.charm.world import ROOT, leader
 
@@ -30,6 +31,8 @@ def join(unit, endpoint, root):
         unit.offer(endpoint, {"external_host": "wazuh.example.com"})
     elif endpoint == "opensearch-client":
         unit.offer(endpoint, answer(unit, root))
+    elif endpoint == "opencti-connector":
+        unit.offer(endpoint, intelligence(unit))
     elif endpoint == "certificates":
         unit.offer(endpoint, provide(unit.related(endpoint).local_app_data, root))
 

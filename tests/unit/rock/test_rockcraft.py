@@ -143,8 +143,11 @@ def test_given_everything_in_rock_when_listed_then_the_image_takes_it_or_the_bui
 ) -> None:
     own = set(rock["parts"]["own"]["organize"])
     scripts = set(re.findall(r"CRAFT_PART_SRC\}/([\w-]+)", str(rock["parts"])))
-    known = {own_name.partition("/")[0] for own_name in own} | scripts | {"accounts"}
+    # What lay-out puts among Wazuh's own files.
+    laid = dict(re.findall(r"^place (\S+) (\d+)$", (ROCK / "lay-out").read_text(), re.MULTILINE))
+    known = {own_name.partition("/")[0] for own_name in own} | scripts | {"accounts", "wazuh"}
 
+    assert {str(path.relative_to(ROCK / "wazuh")) for path in _sources(ROCK / "wazuh")} == {*laid}
     tops = {path.name for path in ROCK.iterdir() if path.name[0] not in "._"}
     assert tops == known
     for folder in ("bin", "layers"):

@@ -64,6 +64,25 @@ def test_given_a_laid_out_image_when_laid_out_again_then_nothing_changes(root: P
     assert tree() == before
 
 
+def test_given_our_files_among_wazuh_s_when_laid_out_then_they_are_their_folder_s_owner_s(
+    root: Path,
+):
+    home, ours = root / "var/ossec", ROOT / "rock/wazuh"
+    (home / "integrations").mkdir(mode=0o750)
+
+    _lay_out(root)
+
+    modes = {"integrations": 0o750, "ruleset": 0o640}
+    for source in (path for path in ours.rglob("*") if path.is_file()):
+        place = home / source.relative_to(ours)
+        assert place.read_bytes() == source.read_bytes()
+        assert place.stat().st_mode & 0o777 == modes[source.relative_to(ours).parts[0]]
+        folder = place.parent.stat()
+        assert (place.stat().st_uid, place.stat().st_gid) == (folder.st_uid, folder.st_gid)
+    text = (ROOT / "rock/lay-out").read_text()
+    assert 'chown --reference="$folder"' in text, "owners are Wazuh's, whoever builds the image"
+
+
 def test_given_modes_as_wazuh_sets_them_when_laid_out_then_others_may_run_its_python_alone(
     root: Path,
 ):
