@@ -345,7 +345,7 @@ def test_given_an_address_that_is_none_when_told_then_it_is_blocked_and_goes_on(
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ({"tocken": TOKEN}, "token is missing in its secret"),
+        ({"key": TOKEN}, "token is missing in its secret"),
         ({"token": "short"}, "token is too short, too long or not printable"),
         ({"token": "x" * 513}, "token is too short, too long or not printable"),
         ({"token": f"{TOKEN}\r\nX-Other: y"}, "token is too short, too long or not printable"),
