@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import time
 from pathlib import Path
 
 import pytest
-from supervisor import bundle, configuration
+from supervisor import bundle, configuration, processes
 
 from tests.unit.ports import free_port
+from tests.unit.supervisor import fake_wazuh
 from tests.unit.supervisor.fake_wazuh import DAEMONS, Fake, make
 
 DOWN_SECONDS = 20.0
@@ -194,6 +196,34 @@ def _apply(fake: Fake, commit: str, fragment: bytes) -> None:
     """Put a commit in place as the keeper does."""
     made = bundle.Bundle(commit, {"ossec.conf": fragment + b"</ossec_config>\n"})
     configuration.apply(fake.places, made, master=True, load=None)
+
+
+def test_given_an_integration_when_it_comes_and_goes_then_the_integrator_alone_follows(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+):
+    program = fake.home / "bin/wazuh-integratord"
+    shutil.copy(fake.home / "bin/wazuh-monitord", program)
+    plain = fake_wazuh.CONFIGURATION
+    generations = {"wazuh-authd": "1", "users": "1"}
+    fake.order()
+    fake.start()
+    fake.until(fake.serving)
+    before = fake.alive()
+
+    def integrators() -> set[int]:
+        return processes.mains(fake.places, processes.scan(fake.places), program.name)
+
+    for _ in range(2):
+        block = "<integration>\n<name>custom-x</name>\n</integration>\n"
+        monkeypatch.setattr(fake_wazuh, "CONFIGURATION", plain + block)
+        fake.order(generations={**generations, program.name: "1"})
+        fake.until(lambda: len(integrators()) == 1)
+        monkeypatch.setattr(fake_wazuh, "CONFIGURATION", plain)
+        fake.order(generations=generations)
+        fake.until(lambda: not integrators())
+
+    fake.until(fake.serving)
+    assert fake.alive() == before
 
 
 def test_given_a_commit_that_one_daemon_reads_when_in_place_then_that_one_alone_is_restarted(
