@@ -14,8 +14,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from opencti import graphql, named
+from opencti import named
+
+if TYPE_CHECKING:
+    from opencti import graphql
 
 REPORTED = 5
 """Indicators of one alert that are reported, the worst ones."""
@@ -47,23 +51,30 @@ class Places:
 
 def main(arguments: Sequence[str], places: Places = Places()) -> int:
     """Look up one alert, whose file is the first argument; 1: nobody took what is to be said."""
-    opencti = graphql.load(places.configuration, places.authorities, places.seconds)
     alert = _alert(arguments[1:2])
-    if opencti is None or not alert or _is_own(alert) or _paused(places):
+    if not alert or _is_own(alert) or _paused(places):
         return 0
     values = named.find(alert)
-    if not values:
+    return _look_up(values, alert, places) if values else 0
+
+
+def _look_up(values: Sequence[named.Named], alert: dict, places: Places) -> int:
+    """Ask OpenCTI, and report what it knows or why it does not answer."""
+    # Most alerts name nothing from outside; HTTP and TLS cost as much again as all the rest.
+    from opencti import graphql
+
+    opencti = graphql.load(places.configuration, places.authorities, places.seconds)
+    if opencti is None:
         return 0
     try:
         known = graphql.ask(opencti, values, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()))
         events = [_report(one, alert) for one in known[:REPORTED]]
-        places.away.unlink(missing_ok=True)
+        with suppress(OSError):
+            places.away.unlink()
     except graphql.AwayError as reason:
         events = [{"event": "away", "reason": str(reason)}]
         with suppress(OSError):
             places.away.touch()
-    except OSError:
-        return 1
     return 0 if all(_send(places, event, alert) for event in events) else 1
 
 

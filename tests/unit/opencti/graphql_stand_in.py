@@ -94,7 +94,7 @@ def serving(certificate: Path | None) -> Iterator[StandIn]:
             else:
                 reply(self, stand_in.resolve(stand_in.asked[-1]))
 
-        def log_message(self, *_args: Any) -> None:
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -1,5 +1,6 @@
 """The integration custom-opencti-lookup, against a stand-in of GraphQL over real TLS."""
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -238,6 +239,15 @@ def _drip(handler):
         return
 
 
+def _flood(handler):
+    """Send without an end."""
+    handler.send_response(200)
+    handler.end_headers()
+    with contextlib.suppress(OSError):
+        while True:
+            handler.wfile.write(b" " * 65536)
+
+
 def _redirect(handler):
     handler.send_response(302)
     handler.send_header("Location", "/elsewhere")
@@ -256,6 +266,7 @@ def _redirect(handler):
         (lambda h: reply(h, b" " * (1024 * 1024 + 1)), "its answer is too long"),
         (lambda h: reply(h, {"errors": [{"message": f"no {TOKEN}"}]}), "it refuses the question"),
         (lambda h: h.wfile.write(b"\0" * 70_000), "it cannot be reached"),
+        (_flood, "its answer is too long"),
         (_drip, "it does not answer in time"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
