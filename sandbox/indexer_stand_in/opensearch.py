@@ -47,8 +47,9 @@ class Index:
     def add(self, documents: list[dict[str, Any]]) -> None:
         """Keep documents."""
         text = "".join(json.dumps(one) + "\n" for one in documents)
-        with self._lock, self._store.open("a") as file:
-            file.write(text)
+        # In one call: who is killed here leaves no half document.
+        with self._lock, self._store.open("ab", buffering=0) as file:
+            file.write(text.encode())
 
     def all(self) -> list[dict[str, Any]]:
         """Return what is there."""
