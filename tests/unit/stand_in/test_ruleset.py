@@ -1,9 +1,11 @@
+import json
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
-from sandbox.wazuh_stand_in.framework.wazuh.stand_in.ruleset import Rule, meet
+from sandbox.wazuh_stand_in.framework.wazuh.stand_in.ruleset import Rule, meet, read_rules
 from tests.unit.stand_in.nodes import Node, Yard, until
 
 RULE = """<group name="local,">
@@ -42,7 +44,7 @@ def started(nodes: Yard, **changes: str) -> Node:
 
 
 def rule(number: int, level: int = 5, *, text: str = "", parents: tuple[int, ...] = ()) -> Rule:
-    return Rule(number, level, "", (), (text,) if text else (), (), parents)
+    return Rule(number, level, "", (), (text,) if text else (), (), (), parents)
 
 
 def test_given_a_new_rule_when_the_reload_is_asked_then_it_is_in_force_without_a_restart(
@@ -209,3 +211,27 @@ def test_given_no_remote_block_when_started_then_nobody_listens_on_1514(nodes: Y
 
     until(lambda: "Remoted connection is not configured" in node.log())
     until(lambda: node.pid("wazuh-remoted") is None)
+
+
+@pytest.mark.parametrize(
+    ("line", "number"),
+    [
+        ({"integration": "opencti", "opencti": {"event": "indicator", "value": "x"}}, 99401),
+        ({"integration": "opencti", "opencti": {"event": "away", "reason": "x"}}, 99402),
+        ({"integration": "opencti", "opencti": {"event": "another"}}, 99400),
+        ({"integration": "virustotal", "opencti": {"event": "away"}}, None),
+        ({"opencti": {"event": "indicator"}}, None),
+        ("sshd[1]: Accepted password", None),
+        ("[1]", None),
+    ],
+)
+def test_given_the_image_s_own_rules_when_a_line_comes_then_only_their_events_meet_them(
+    line: object, number: int | None
+) -> None:
+    home = Path(__file__).resolve().parents[3] / "rock/wazuh"
+    path = home / "ruleset/rules/0996-opencti_rules.xml"
+    rules = {rule.id: rule for rule in read_rules(path, home)}
+
+    found = meet(rules, line if isinstance(line, str) else json.dumps(line))
+
+    assert (found.id if found else None) == number

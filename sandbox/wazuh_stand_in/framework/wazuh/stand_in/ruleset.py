@@ -14,7 +14,7 @@ from .home import Home, scaled
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule, as far as the stand-in understands rules: texts, expressions, parents."""
+    """A rule, as far as the stand-in understands rules: texts, expressions, fields, parents."""
 
     id: int
     level: int
@@ -22,13 +22,39 @@ class Rule:
     groups: "tuple[str, ...]"
     texts: "tuple[str, ...]"
     expressions: "tuple[re.Pattern[str], ...]"
+    fields: "tuple[tuple[str, re.Pattern[str]], ...]"
+    """Of what the JSON decoder makes of a line."""
     parents: "tuple[int, ...]"
 
     def fits(self, line: str) -> bool:
         """Return whether the rule's own conditions hold."""
-        return all(_text_in(text, line) for text in self.texts) and all(
-            expression.search(line) for expression in self.expressions
+        return (
+            all(_text_in(text, line) for text in self.texts)
+            and all(expression.search(line) for expression in self.expressions)
+            and (not self.fields or self._has_fields(_decode(line)))
         )
+
+    def _has_fields(self, found: "dict[str, str]") -> bool:
+        return all(
+            name in found and expression.search(found[name]) for name, expression in self.fields
+        )
+
+
+def _decode(line: str) -> "dict[str, str]":
+    """Flatten JSON as the JSON decoder does: `a.b` for a field within a field."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return {}
+    found: dict[str, str] = {}
+    left = list(value.items()) if isinstance(value, dict) else []
+    while left:
+        name, inner = left.pop()
+        if isinstance(inner, dict):
+            left += [(f"{name}.{key}", deeper) for key, deeper in inner.items()]
+        else:
+            found[name] = inner if isinstance(inner, str) else json.dumps(inner)
+    return found
 
 
 def _text_in(text: str, line: str) -> bool:
@@ -105,8 +131,20 @@ def _rule(node: Node, groups: "tuple[str, ...]", name: str) -> Rule:
         groups,
         tuple(child.text.strip() for child in node.all("match")),
         expressions,
+        tuple(
+            (child.attributes.get("name", ""), _field(child.text.strip()))
+            for child in node.all("field")
+        ),
         parents,
     )
+
+
+def _field(text: str) -> "re.Pattern[str]":
+    """Take the expression of a field; of Wazuh's own syntax what Python's has not is a text."""
+    try:
+        return re.compile(text)
+    except re.error:
+        return re.compile(re.escape(text))
 
 
 def meet(rules: "dict[int, Rule]", line: str) -> "Rule | None":
@@ -114,7 +152,7 @@ def meet(rules: "dict[int, Rule]", line: str) -> "Rule | None":
     best: tuple[int, int, int] | None = None
     for rule in rules.values():
         depth = _depth(rules, rule, line, frozenset())
-        if depth is not None and (rule.texts or rule.expressions or rule.parents):
+        if depth is not None and (rule.texts or rule.expressions or rule.fields or rule.parents):
             best = max(best or (0, 0, 0), (depth, rule.level, rule.id))
     return rules[best[2]] if best else None
 
