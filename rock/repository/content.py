@@ -26,7 +26,13 @@ _OURS = {
 }
 _OURS_TAG = re.compile(rf"</?\s*({'|'.join(_OURS)})\b", re.IGNORECASE)
 _DEPTH = 16
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+# Wazuh's comments begin with `<!` and end with `!>` as well (src/os_xml/os_xml.c, _oscomment), and
+# it takes them out of the middle of a tag's name too.
+_COMMENT = re.compile(r"<!.*?(?:!>|-->)", re.DOTALL)
+_SPLIT_TAG = re.compile(r"<[^\s<>!]*<!")
+# What is neither is passed over by analysisd without a word (src/analysisd/lists_make.c); Wazuh's
+# API refuses it (framework/wazuh/core/cdb_list.py).
+_LIST_LINE = re.compile(r'\s*|(?:"[^"]+"|[^:"\s][^:"]*):(?:"[^"]*"|[^"]*)')
 _BARE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|apos|quot|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});)")
 _ESCAPED = re.compile(r"(?<!\\)((?:\\\\)*)\\<")
 _NO_TAG = re.compile(r"<(?![A-Za-z/!?_])")
@@ -41,6 +47,8 @@ def check(path: str, data: bytes) -> None:
     if folder in _PROGRAMS:
         return
     text = _text(path, data)
+    if folder == "lists":
+        _check_list(path, text)
     if path == "ossec.conf":
         _refuse_ours(path, text)
     kind = "agent.conf" if folder == "groups" and name.endswith("/agent.conf") else folder
@@ -51,8 +59,21 @@ def check(path: str, data: bytes) -> None:
 def _refuse_ours(path: str, text: str) -> None:
     found = _OURS_TAG.search(text)
     if found:
-        line, tag = text.count("\n", 0, found.start()) + 1, found.group(1).lower()
-        raise RefusedError(f"{path} line {line}: <{tag}> is {_OURS[tag]}")
+        tag = found.group(1).lower()
+        raise RefusedError(f"{path} line {_line(text, found)}: <{tag}> is {_OURS[tag]}")
+    found = _SPLIT_TAG.search(text)
+    if found:
+        raise RefusedError(f"{path} line {_line(text, found)}: a comment within a tag")
+
+
+def _line(text: str, found: re.Match[str]) -> int:
+    return text.count("\n", 0, found.start()) + 1
+
+
+def _check_list(path: str, text: str) -> None:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not _LIST_LINE.fullmatch(line.rstrip("\r")):
+            raise RefusedError(f"{path} line {number}: not key:value")
 
 
 def _text(path: str, data: bytes) -> str:

@@ -18,7 +18,8 @@ from repository.places import RefusedError
         ("rules/a.xml", b"<group name='a'><field>E:\\\\</field></group>"),
         ("rules/a.xml", b"<group name='a'><match>1 < 2 &amp; &lt; &#65;</match></group>"),
         ("decoders/a.xml", b"<decoder name='a'>\n</decoder>\n<decoder name='b'></decoder>"),
-        ("lists/a", b"key:value\n<not xml"),
+        ("rules/a.xml", b"<!-- a !><group name='a'/><! b -->"),
+        ("lists/a", b"key:value\r\n\nkey:\n\"2001:db8::1\":\"a:b\"\nkey:https://host/"),
         ("lists/a", b""),
     ],
 )
@@ -47,6 +48,9 @@ def test_given_what_wazuh_reads_when_checked_then_it_is_taken(path, data):
         ("rules/a.xml", b"<group>" * 20 + b"</group>" * 20, "too deep"),
         ("rules/a.xml", b"<group>" * 200_000, "too deep"),
         ("lists/a", b"a\0b", "NUL"),
+        ("lists/a", b"a:b\n192.0.2.1\n", "line 2: not key:value"),
+        ("lists/a", b'"a:b', "line 1: not key:value"),
+        ("lists/a", b":b", "line 1: not key:value"),
         ("lists/a", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "LFS"),
     ],
 )
@@ -87,6 +91,16 @@ def test_given_anything_when_checked_then_it_is_taken_or_refused_in_one_line(dat
         ("<ossec_config>\n<!-- <cluster> -->\n</ossec_config>", "line 2: <cluster> is"),
         ("<ossec_config>\n< CLUSTER></ossec_config>", "line 2: <cluster> is"),
         ("<ossec_config></cluster></ossec_config>", "line 1: <cluster> is"),
+        (
+            "<ossec_config>\n<clu<!-- x -->ster></clu<!-- x -->ster></ossec_config>",
+            "line 2: a comment within a tag",
+        ),
+        (
+            "<ossec_config><clu<!--!>ster></clu<!--!>ster>-->/></ossec_config>",
+            "line 1: a comment within a tag",
+        ),
+        ("<ossec_config><<!-- -->cluster/></ossec_config>", "line 1: a comment within a tag"),
+        ("<ossec_config><!-- !></x><!-- --></ossec_config>", "line 1: mismatched tag"),
         (
             "<ossec_config><global><email_notification>yes</email_notification></global>",
             "line 1: <email_notification> is set by the option email-to",

@@ -7,19 +7,22 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from repository.content import check
 from repository.places import Limits, RefusedError
 from repository.run import read_request
-from repository.tree import Entry, select
+from repository.tree import FRAGMENT, Entry, select
 from supervisor import bundle, configuration
 
 from src.origin import REPOSITORY, Origin
+from tests.unit.repository import os_xml
 
 CONF = b"<ossec_config>\n  <cluster>\n    <key>k</key>\n  </cluster>\n</ossec_config>\n"
 _SECRET = "Tr0ub4dorAnd3"
+_OURS = {"cluster", "auth", "indexer", "email_notification"}
 
 # Addresses ------------------------------------------------------------------------------------
 
@@ -139,6 +142,7 @@ _TAGS = [
         "&x;",
         "&",
     ),
+    *("<clu", "</clu", "ster>", "ster", "<!", "!>", "<!x!>", "<!-->", "<!--!>", "key", "/>"),
     *("\\<", "\\", "'", '"', "\n", "\r\n", "\0", "\ufeff", "\ud800", "&#0;", "&#x110000;"),
     *("<!-- From the configuration repository -->", "x" * 300),
 ]
@@ -168,6 +172,9 @@ def test_given_any_content_when_checked_then_it_is_refused_in_a_line_or_leaves_o
         assert str(refusal).startswith(path)
         assert len(str(refusal)) < 200
         return
+    with suppress(os_xml.BadTextError):
+        text = content.decode(errors="replace")
+        assert path != FRAGMENT or not _OURS & set(os_xml.names(text))
     held = bundle.Bundle("ab" * 20, {path: content, "lists/hosts": b"a:b\n"})
     assert bundle.parse(bundle.dump(held)) == held
     merged = configuration.merged(CONF, held)
