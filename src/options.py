@@ -3,7 +3,6 @@
 A wrong value is named with its reason and the last good one stays in force.
 """
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -19,9 +18,10 @@ from pydantic import (
     model_validator,
 )
 
+from src.hosts import is_host
+
 _MOST = 16
 _ADDRESS = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _TIME = re.compile(r"[0-9]{1,6}[smhd]?")
 _SYSLOG = re.compile(r"(?P<host>\[[^\]]*\]|[^:/\[\]]*)(:(?P<port>[0-9]{1,5}))?(/(?P<format>\w+))?")
 _FORMATS = ("default", "cef", "json", "splunk")
@@ -50,17 +50,9 @@ def _address(text: str) -> str:
 
 
 def _host(text: str) -> str:
-    if text and not _is_host(text):
+    if text and not is_host(text):
         raise ValueError("neither a host's name nor an address")
     return text
-
-
-def _is_host(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return bool(_HOST.fullmatch(text)) and ".." not in text
-    return True
 
 
 def _time(text: str) -> str:
@@ -108,7 +100,7 @@ def _servers(value: object) -> object:
 def _server(text: str) -> SyslogServer:
     match = _SYSLOG.fullmatch(text)
     host = (match["host"] if match else "").strip("[]")
-    if match is None or not _is_host(host):
+    if match is None or not is_host(host):
         raise ValueError("not host[:port][/format], with brackets around an IPv6 address")
     port, form = int(match["port"] or 514), match["format"] or "default"
     if not 1 <= port <= 65535:

@@ -75,7 +75,7 @@ _SSH_SENTENCES = (
 
 # Git's and curl's own words, in English because LC_ALL is C, and what people are told.
 _SENTENCES = (
-    (r"proxy", "the proxy of the model's options does not let it through"),
+    (r"proxy|connect tunnel", "the proxy of the model's options does not let it through"),
     (r"could not resolve host", "the host is unknown"),
     (r"operation too slow|timed? ?out", "the host does not answer in time"),
     (
@@ -114,6 +114,7 @@ _SENTENCES = (
     ),
 )
 _ADDRESS = re.compile(r"(https?|ssh)://\S+")
+_CREDENTIALS = re.compile(r"://\S*@")
 _TOO_LARGE = re.compile(r"file too large", re.IGNORECASE)
 
 
@@ -230,7 +231,8 @@ def _text(errors: IO[bytes]) -> str:
 
 
 def _refusal(status: int, text: str, most: int) -> RefusedError:
-    _log.warning("git: status %s: %a", status, text)
+    # Git names a proxy that it cannot use with the password in it (http.c).
+    _log.warning("git: status %s: %a", status, _CREDENTIALS.sub("://", text))
     if status == -signal.SIGXFSZ or _TOO_LARGE.search(text):
         return TooLargeError(f"larger than {most // MEBIBYTE} MiB")
     for pattern, said, option in _SSH_SENTENCES:

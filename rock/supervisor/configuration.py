@@ -153,6 +153,9 @@ def _wanted(places: Places, old: Bundle, new: Bundle, *, master: bool) -> dict[s
 def recover(places: Places) -> None:
     """Take back a swap that was cut off: with what Wazuh refuses it would not even start."""
     with LOCK:
+        for where in (bundle.folder(places), *_targets(places)):
+            files.sweep(where)
+        files.sweep(places.home / "etc", "ossec.conf.*")
         journal = _journal(places)
         with suppress(FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             content = json.loads(journal.read_text())
@@ -165,6 +168,10 @@ def recover(places: Places) -> None:
                 _log.warning("a configuration that was not seen through is taken back")
                 _put(places, present)
         journal.unlink(missing_ok=True)
+
+
+def _targets(places: Places) -> list[Path]:
+    return [places.home / kind.target for kind in bundle.KINDS.values()]
 
 
 def restore(places: Places, *, master: bool) -> None:
@@ -298,7 +305,8 @@ class Exchange:
         found = bundle.parse(text)
         if found.name != wanted:
             raise bundle.BundleError("another configuration than was asked for")
-        bundle.keep(self._places, found)
+        with LOCK:
+            bundle.keep(self._places, found)
         _log.info("the configuration of commit %s came from the master", wanted[:12])
 
     def give(self, name: str) -> str | None:

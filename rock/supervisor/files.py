@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ class Owner:
 
 
 WAZUH = Owner("wazuh", "wazuh", 0o640)
+_DRAFT = re.compile(r"\..+\.[0-9]+\.tmp")
 
 #: Inode, size, time of the last change (ns).
 Stamp = tuple[int, int, int]
@@ -42,6 +44,13 @@ def write(path: Path, content: bytes, owner: Owner) -> None:
             draft.unlink()
         raise
     _sync(path.parent)
+
+
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove what a writer that was killed has left; nobody may be writing there."""
+    for path in folder.rglob(f".{name}.tmp"):
+        if _DRAFT.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def rewrite(path: Path, content: bytes, new: Owner) -> None:

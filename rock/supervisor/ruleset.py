@@ -115,7 +115,8 @@ class Keeper:
         """Check, wait for the turn where a restart is due, and swap."""
         old, new = configuration.current(self._places), bundle.read(self._places, duty.wanted)
         if self._checked != new.name:
-            bundle.keep(self._places, new)
+            with configuration.LOCK:
+                bundle.keep(self._places, new)
             found = configuration.complaint(
                 self._places, old, new, self._environment, master=duty.master
             )

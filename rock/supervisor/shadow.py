@@ -21,9 +21,11 @@ from .places import Places
 
 #: Whose `-t` reads ossec.conf; the cluster's and the API's parts are the charm's own.
 _DAEMONS = (
+    "wazuh-agentlessd",
     "wazuh-analysisd",
     "wazuh-authd",
     "wazuh-csyslogd",
+    "wazuh-db",
     "wazuh-execd",
     "wazuh-integratord",
     "wazuh-logcollector",

@@ -8,7 +8,6 @@ for longer than the whole charm, in every hook; a test holds what is here agains
 """
 
 import datetime
-import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from pydantic import (
 )
 
 from src import certificates
+from src.hosts import is_host
 from src.relations import BadDataError, lent
 from src.relations.lent import NotYetError, SecretId
 
@@ -33,11 +33,8 @@ _LONGEST = 64 * 1024
 _LONGEST_SECRET = 256 * 1024
 _LONGEST_WORD = 512
 _MOST = 100
-_NAME = re.compile(
-    r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9-]{1,63})*"
-)
 _ENDPOINT = re.compile(
-    r"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[^\s:/<>\[\]]{1,253}):(?P<port>[0-9]{1,5})"
+    r"(?P<host>\[(?=[^\]]*:)[0-9A-Fa-f:.]{2,45}\]|[^\s:/<>\[\]]{1,253}):(?P<port>[0-9]{1,5})"
 )
 
 
@@ -53,18 +50,10 @@ def _hosts(text: object) -> tuple[str, ...]:
 
 def _host(text: str) -> str:
     match = _ENDPOINT.fullmatch(text)
-    if match is None or not _is_host(match["host"]) or not 1 <= int(match["port"]) <= 65535:
+    named = match is not None and is_host(match["host"].strip("[]"))
+    if match is None or not named or not 1 <= int(match["port"]) <= 65535:
         raise ValueError("is not host:port, with brackets around an IPv6 address")
     return f"https://{match['host'].lower()}:{int(match['port'])}"
-
-
-def _is_host(text: str) -> bool:
-    if not text.startswith("["):
-        return bool(_NAME.fullmatch(text))
-    try:
-        return ipaddress.ip_address(text[1:-1]).version == 6
-    except ValueError:
-        return False
 
 
 def _word(text: str) -> str:

@@ -108,7 +108,9 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
             began = time.monotonic()
             driver.config(custom_config_repository=f"git+{url}@main")
             made.cluster.wait("the rule is active", lambda: made.active(100100), 180)
-            _say(f"from juju config to an alert of the rule on 3 units: {time.monotonic() - began:.1f} s")
+            _say(
+                f"from juju config to an alert of it on 3 units: {time.monotonic() - began:.1f} s"
+            )
             made.cluster.wait("all say so", lambda: made.in_force(commit), 180)
             yield made
     finally:
@@ -136,7 +138,7 @@ def test_given_a_commit_of_rules_when_it_comes_then_nothing_restarts_and_no_sess
         began = time.monotonic()
         _synchronise(team)
         cluster.wait("the rule is active", lambda: team.active(100200), 180)
-        _say(f"from the action to an alert of the new rule on 3 units: {time.monotonic() - began:.1f} s")
+        _say(f"from the action to an alert of it on 3 units: {time.monotonic() - began:.1f} s")
         time.sleep(2)
         session = stop()
 

@@ -32,6 +32,7 @@ WRONG = [
     ({"syslog-output": "siem.example.org:70000"}, "syslog-output: a port is not a number"),
     ({"syslog-output": "siem/xml"}, "syslog-output: a format is none of default"),
     ({"syslog-output": "::1"}, "syslog-output: not host"),
+    ({"syslog-output": "[fe80::1%</server>]"}, "syslog-output: not host"),
     ({"syslog-output": "a</server>"}, "syslog-output: not host"),
     ({"agent-force-disconnected-time": "soon"}, "agent-force-disconnected-time: not a time"),
     ({"agent-force-after-registration-time": "-1h"}, "agent-force-after-registration-time: not"),

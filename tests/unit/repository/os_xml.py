@@ -1,6 +1,6 @@
 """How Wazuh itself finds elements in a text (src/os_xml/os_xml.c, 4.14), step for step.
 
-It is no reader of XML: comments begin with `<!`, end with `!>` or `-->`, and may stand within a name.
+It is no reader of XML: comments begin with `<!`, end with `!>` or `-->`, and may stand in a name.
 """
 
 _SPACE = " \t\n\v\f\r"
@@ -12,12 +12,14 @@ class BadTextError(Exception):
 
 def names(text: str) -> list[str]:
     """Return the names of all elements in their order. Raises BadTextError."""
-    reader = _Reader(text)
-    reader.element(0)
-    return reader.names
+    source = _Source(text)
+    _Element(source, 0).read()
+    return source.names
 
 
-class _Reader:
+class _Source:
+    """The characters to come, and the names found so far."""
+
     def __init__(self, text: str) -> None:
         self.rest = list(reversed(text))
         self.names: list[str] = []
@@ -26,13 +28,12 @@ class _Reader:
         """Return one character, nothing at the end."""
         return self.rest.pop() if self.rest else ""
 
-    def back(self, character: str) -> None:
-        """Have a character come again."""
-        if character:
-            self.rest.append(character)
+    def back(self, characters: str) -> None:
+        """Have characters come again."""
+        self.rest.extend(reversed(characters))
 
     def comment(self) -> bool:
-        """Pass over a comment; false where there is none."""
+        """Pass over a comment after its `<`; false where there is none."""
         found = self.next()
         if found != "!":
             self.back(found)
@@ -43,53 +44,6 @@ class _Reader:
             if last == "-->" or last[-2:] == "!>":
                 return True
         raise BadTextError("comment")
-
-    def element(self, depth: int) -> None:
-        """Read elements beside each other, or the one that is due within another."""
-        where, escaped, name, closing = "out", False, "", ""
-        while found := self.next():
-            escaped = not escaped if found == "\\" else escaped and found == "<"
-            if found == "<" and self.comment():
-                continue
-            if where == "out" and not escaped:
-                if found == "<":
-                    self._not("/")
-                    where = "name"
-            elif where == "name" and (found == ">" or found in _SPACE):
-                empty = name.endswith("/")
-                name = name.removesuffix("/")
-                self.names.append(name)
-                empty = (found in _SPACE and self.attributes()) or empty
-                where = "out" if empty else "in"
-                if empty and depth:
-                    return
-                name = "" if empty else name
-            elif where == "end" and found == ">":
-                if closing != name:
-                    raise BadTextError("closed as another")
-                where, name, closing = "out", "", ""
-                if depth:
-                    return
-            elif where == "in" and found == "<" and not escaped:
-                after = self.next()
-                if after == "/":
-                    where = "end"
-                else:
-                    self.back(after)
-                    self.back("<")
-                    self.element(depth + 1)
-            else:
-                name += found if where == "name" else ""
-                closing += found if where == "end" else ""
-                escaped = escaped and found != "<"
-        if where != "out":
-            raise BadTextError("not closed")
-
-    def _not(self, character: str) -> None:
-        found = self.next()
-        if found == character:
-            raise BadTextError("not opened")
-        self.back(found)
 
     def attributes(self) -> bool:
         """Pass over attributes; tell whether a slash ended them."""
@@ -102,10 +56,76 @@ class _Reader:
             if quote:
                 name, quote = ("", "") if found == quote else (name, quote)
             elif found == "=":
-                while (quote := self.next()) and quote in _SPACE:
-                    continue
-                if quote not in ("'", '"'):
-                    raise BadTextError("attribute")
+                quote = self._quote()
             elif found not in _SPACE:
                 name += found
         raise BadTextError("attributes")
+
+    def _quote(self) -> str:
+        while (quote := self.next()) and quote in _SPACE:
+            continue
+        if quote not in ("'", '"'):
+            raise BadTextError("attribute")
+        return quote
+
+
+class _Element:
+    """Elements beside each other, or the one that is due within another."""
+
+    def __init__(self, source: _Source, depth: int) -> None:
+        self.source = source
+        self.depth = depth
+        self.act = self._out
+        self.escaped = False
+        self.name = self.closing = ""
+
+    def read(self) -> None:
+        while found := self.source.next():
+            self.escaped = not self.escaped if found == "\\" else self.escaped and found == "<"
+            if found == "<" and self.source.comment():
+                continue
+            if self.act(found) and self.depth:
+                return
+            self.escaped = self.escaped and found != "<"
+        if self.act != self._out:
+            raise BadTextError("not closed")
+
+    def _out(self, found: str) -> bool:
+        if found == "<" and not self.escaped:
+            after = self.source.next()
+            if after == "/":
+                raise BadTextError("not opened")
+            self.source.back(after)
+            self.act = self._name
+        return False
+
+    def _name(self, found: str) -> bool:
+        if found != ">" and found not in _SPACE:
+            self.name += found
+            return False
+        empty = self.name.endswith("/")
+        self.name = self.name.removesuffix("/")
+        self.source.names.append(self.name)
+        empty = (found in _SPACE and self.source.attributes()) or empty
+        self.act = self._out if empty else self._in
+        self.name = "" if empty else self.name
+        return empty
+
+    def _in(self, found: str) -> bool:
+        if found == "<" and not self.escaped:
+            after = self.source.next()
+            if after == "/":
+                self.act = self._end
+            else:
+                self.source.back("<" + after)
+                _Element(self.source, self.depth + 1).read()
+        return False
+
+    def _end(self, found: str) -> bool:
+        if found != ">":
+            self.closing += found
+            return False
+        if self.closing != self.name:
+            raise BadTextError("closed as another")
+        self.act, self.name, self.closing = self._out, "", ""
+        return True

@@ -19,7 +19,7 @@ from repository.places import RefusedError
         ("rules/a.xml", b"<group name='a'><match>1 < 2 &amp; &lt; &#65;</match></group>"),
         ("decoders/a.xml", b"<decoder name='a'>\n</decoder>\n<decoder name='b'></decoder>"),
         ("rules/a.xml", b"<!-- a !><group name='a'/><! b -->"),
-        ("lists/a", b"key:value\r\n\nkey:\n\"2001:db8::1\":\"a:b\"\nkey:https://host/"),
+        ("lists/a", b'key:value\r\n\nkey:\n"2001:db8::1":"a:b"\nkey:https://host/'),
         ("lists/a", b""),
     ],
 )

@@ -1,13 +1,15 @@
 """Fetching from a real Git over real HTTP: what comes, what is kept, what is said."""
 
+import base64
 import os
 import socket
+import ssl
 import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -477,3 +479,70 @@ def test_given_a_proxy_when_fetched_then_git_asks_it_and_not_the_host(charm):
     assert asked[0].startswith("http://git.example.org/rules/info/refs")
     assert "hunter22" not in error
     assert direct == "the host is unknown"
+
+
+def test_given_a_proxy_for_https_when_fetched_then_it_is_asked_for_a_tunnel_and_told_who_asks(
+    charm,
+):
+    asked: list[tuple[str, str | None]] = []
+
+    class Proxy(SimpleHTTPRequestHandler):
+        """Notes where a tunnel is wanted to, and lets nothing through."""
+
+        protocol_version = "HTTP/1.1"
+
+        def do_CONNECT(self) -> None:
+            asked.append((self.path, self.headers["Proxy-Authorization"]))
+            self.send_response(403 if asked[-1][1] else 407)
+            self.send_header("Proxy-Authenticate", 'Basic realm="x"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_request(self, code: object = "-", size: object = "-") -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        port = server.server_address[1]
+        charm.proxies = {"https_proxy": f"http://user:hunter22@127.0.0.1:{port}"}
+        error = charm.error("https://git.example.org:8443/rules")
+        server.shutdown()
+
+    known = f"Basic {base64.b64encode(b'user:hunter22').decode()}"
+    assert asked[-1] == ("git.example.org:8443", known)
+    assert error == "the proxy of the model's options does not let it through"
+
+
+@pytest.mark.parametrize("proxy", ["http://user:hunter22@h%0ax:1", "http://u%0a:hunter22@h:1"])
+def test_given_a_proxy_that_git_cannot_read_when_fetched_then_its_password_is_not_logged(
+    charm, caplog, proxy
+):
+    charm.proxies = {"http_proxy": proxy}
+
+    error = charm.error("http://git.example.org/rules")
+
+    assert "hunter22" not in error
+    assert "git: status" in caplog.text
+    assert "hunter22" not in caplog.text
+
+
+def test_given_a_host_whose_certificate_nobody_vouches_for_when_fetched_then_it_is_refused(
+    charm, tmp_path
+):
+    certificate = tmp_path / "host.pem"
+    make = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1")
+    files = ("-keyout", str(certificate), "-out", str(tmp_path / "crt"), "-days", "1")
+    subprocess.run([*make, *files], check=True, capture_output=True)
+    with certificate.open("a") as file:
+        file.write((tmp_path / "crt").read_text())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def shake(connection: socket.socket, _done: threading.Event) -> None:
+        with suppress(OSError):
+            context.wrap_socket(connection, server_side=True).recv(4096)
+
+    with answering(shake) as address:
+        error = charm.error(address.replace("http://", "https://"))
+
+    assert error == "the host's certificate is not trusted, or its TLS fails"

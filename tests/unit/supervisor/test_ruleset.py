@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,78 +129,6 @@ def test_given_a_program_of_wazuh_when_placed_then_it_is_refused(places):
     assert texts(places) == before
 
 
-_FIFTY = {
-    **{f"rules__r{number}_xml": f"<group>{{}} {number}</group>" for number in range(20)},
-    **{f"lists__l{number}": f"{{}}:{number}" for number in range(10)},
-    **{f"groups__g{number}__agent": f"{{}} {number}" for number in range(10)},
-    **{f"sca__s{number}": f"{{}} {number}" for number in range(9)},
-    "fragment": "<ossec_config>{}</ossec_config>",
-}
-
-
-def _fetch_fifty(places: Places, commit: str) -> None:
-    _fetch(places, commit, **{name: text.format(commit) for name, text in _FIFTY.items()})
-
-
-class _KilledError(BaseException):
-    """The supervisor's process is gone."""
-
-
-def test_given_fifty_files_when_killed_at_every_step_then_it_is_the_old_or_the_new(
-    places, monkeypatch
-):
-    _fetch_fifty(places, _COMMIT)
-    _fetch_fifty(places, _NEXT)
-    _apply(places)
-    old = texts(places)
-    _apply(places, _NEXT)
-    new = texts(places)
-    _apply(places)
-    real, found = configuration.files.write, {"old": 0, "new": 0}
-    made: list[None] = []
-
-    def counted(killed_at: int):
-        steps = 0
-
-        def write(path, content, owner):
-            nonlocal steps
-            steps += 1
-            if steps == killed_at:
-                raise _KilledError
-            real(path, content, owner)
-            if steps == -killed_at:
-                raise _KilledError
-
-        return write
-
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
-    monkeypatch.setattr(configuration.files, "write", lambda *given: made.append(real(*given)))
-    _apply(places, _NEXT)
-    monkeypatch.setattr(configuration.files, "write", real)
-    _apply(places)
-    last = len(made)
-    # Every moment of the end, and beyond: what is kept of the new commit is not written again.
-    for step in [*range(1, last + 3, 2), *range(-last, 0, 8), *range(-last - 3, 1 - last)]:
-        monkeypatch.setattr(configuration.files, "write", counted(step))
-        try:
-            _apply(places, _NEXT)
-            reached = False
-        except _KilledError:
-            reached = True
-        monkeypatch.setattr(configuration.files, "write", real)
-        configuration.recover(places)
-        held = configuration.applied(places).name
-        here = texts(places)
-        assert here == (new if held == _NEXT else old), f"mixed at step {step}"
-        found["new" if held == _NEXT else "old"] += reached
-        if not reached and step > 0:
-            assert held == _NEXT
-        _apply(places)
-    sys.stdout.write(f"50 files: killed at {sum(found.values())} steps, then found {found}\n")
-    assert found["old"] > last / 2
-    assert found["new"] >= 1
-
-
 def test_given_rules_that_analysisd_refuses_when_placed_then_the_last_good_are_back(
     places, analysis
 ):
@@ -239,18 +165,22 @@ def test_given_what_a_daemon_s_own_check_refuses_when_placed_then_nothing_was_ch
     assert list((places.home / "tmp").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("daemon", "block"),
+    [("wazuh-remoted", "remote"), ("wazuh-agentlessd", "agentless"), ("wazuh-db", "wdb")],
+)
 def test_given_a_fragment_that_a_daemon_refuses_when_checked_then_the_daemon_is_named(
-    places, analysis
+    places, analysis, daemon, block
 ):
     install_check(
         places,
-        "wazuh-remoted",
-        '! grep -q "<remote>" "$home/etc/ossec.conf" || { echo "ERROR: bad port"; exit 1; }',
+        daemon,
+        f'! grep -q "<{block}>" "$home/etc/ossec.conf" || {{ echo "ERROR: bad port"; exit 1; }}',
     )
     keeper = ruleset.Keeper(places)
-    _fetch(places, fragment="<ossec_config><remote></remote></ossec_config>")
+    _fetch(places, fragment=f"<ossec_config><{block}></{block}></ossec_config>")
     keeper.look(Duty(True, _COMMIT, lambda: True), 0, running=True)
-    assert keeper.report.error == "Wazuh refuses it: wazuh-remoted: bad port"
+    assert keeper.report.error == f"Wazuh refuses it: {daemon}: bad port"
     assert texts(places) == IMAGE
 
 
