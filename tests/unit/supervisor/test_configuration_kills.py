@@ -140,7 +140,8 @@ def _after(places: Places) -> dict[str, dict[str, str]]:
 
 
 def test_given_fifty_files_when_killed_before_every_step_then_it_is_the_old_or_the_new(places):
-    expected, found = _after(places), dict.fromkeys((OLD, NEW), 0)
+    expected = _after(places)
+    found: dict[str, int] = {OLD: 0, NEW: 0}
     seen: list[dict[str, bytes | None]] = []
 
     for _ in _each_kill(places.home.parent, lambda: _look(places, NEW)):
