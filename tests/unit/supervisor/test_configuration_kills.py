@@ -32,6 +32,8 @@ _CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "subprocess.Popen"
 # Nothing that is in force is touched in the second home: CI takes a part of the steps there.
 _EVERY = 1 if os.environ.get("KILLS") == "all" else 25
 
+pytestmark = pytest.mark.timeout(3600)
+
 
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
