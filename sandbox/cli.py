@@ -322,6 +322,12 @@ def lose_node(given: argparse.Namespace) -> None:
     print(f"The node of {given.unit} is gone.")
 
 
+def volumes(given: argparse.Namespace) -> None:
+    """Say what becomes of removed units' volumes from now on."""
+    ask(_model(given), "volumes", removed=given.removed)
+    print(f"Volumes of removed units are {given.removed} from now on.")
+
+
 def restore_node(given: argparse.Namespace) -> None:
     """Have a lost pod made again now."""
     ask(_model(given), "restore-node", unit=given.unit)
@@ -491,6 +497,8 @@ def _breaking(known: Any) -> None:
     )
     found.add_argument("--never", action="store_true", help="no other node takes it")
     found.add_argument("--yes", action="store_true", help="accepted, nothing is asked")
+    found = _command(known, "volumes", volumes, "have volumes of removed units kept, or lost")
+    found.add_argument("removed", choices=["kept", "lost"], help="Juju loses them, unless told")
     _command(known, "restore-node", restore_node, "have a lost pod made again now", "unit")
     found = _command(known, "pause", pause, "freeze a unit", "unit")
     found.add_argument("--agent", action="store_true", help="the charm container alone")

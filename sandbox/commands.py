@@ -267,6 +267,10 @@ class Commands:
         """Lose the node of a unit."""
         self._runner.lose_node(unit, keep_volume=keep_volume, back_after=back_after)
 
+    def do_volumes(self, removed: str) -> None:
+        """Have removed units' volumes kept or lost from now on."""
+        self._model.with_behaviour(volumes=removed)
+
     def do_restore_node(self, unit: str) -> None:
         """Have a lost unit's pod made anew."""
         if unit not in self._runner.lost:

@@ -103,9 +103,9 @@ class Node:
         # A hook that is just dying may still write there: what it leaves goes with the model.
         await asyncio.to_thread(shutil.rmtree, pod.home, ignore_errors=True)
 
-    async def remove_volumes(self, pod: Pod) -> None:
-        """Remove the volumes of a unit that is gone for good."""
-        for name in pod.view.volumes.values():
+    async def remove_volumes(self, names: Collection[str]) -> None:
+        """Remove volumes that belong to nobody any more."""
+        for name in names:
             await asyncio.to_thread(shutil.rmtree, Path("volumes", name), ignore_errors=True)
 
     async def start_container(self, pod: Pod, name: str, user: int | None) -> Container:

@@ -217,7 +217,7 @@ class Runner:
         app = unit.partition("/")[0]
         if app not in self.model.applications() or unit not in self.model.units(app):
             self.lost.pop(unit, None)
-            await self.node.remove_volumes(pod)
+            await self.node.remove_volumes(set(pod.view.volumes.values()) - self.model.volumes())
         self._busy.discard(unit)
         self.wake()
 

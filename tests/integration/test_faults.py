@@ -251,6 +251,38 @@ def test_fault_17_given_no_volume_left_when_scaled_up_again_then_agents_are_ther
         cluster.wait("three units active", lambda: cluster.is_whole(3), 300)
 
 
+@pytest.fixture
+def kept(cluster: Cluster) -> Iterator[Cluster]:
+    """Removed units leave their volumes, as with another storage class or an older Juju."""
+    cluster.driver.juju("volumes", "kept")
+    yield cluster
+    cluster.driver.juju("volumes", "lost")
+
+
+def test_fault_17_given_volumes_that_stay_when_scaled_to_none_and_up_then_every_agent_is_there(
+    kept: Cluster, run: Run
+) -> None:
+    kept.driver.juju("scale-application", APPLICATION, "0")
+    kept.wait("no unit", lambda: not kept.units(), 300)
+    kept.driver.juju("scale-application", APPLICATION, "3")
+
+    kept.wait("three units active", lambda: kept.is_whole(3), 300)
+    kept.wait("each key on every node", run.nobody_lost, 180)
+
+
+def test_fault_17_given_stale_volumes_when_their_units_come_again_then_no_newer_agent_is_lost(
+    kept: Cluster, run: Run
+) -> None:
+    """The units that come again know less than the one that stayed: it is theirs to copy."""
+    kept.driver.juju("scale-application", APPLICATION, "1")
+    kept.wait("one unit", lambda: kept.is_whole(1), 300)
+    _enrol(run, 5)
+    kept.driver.juju("scale-application", APPLICATION, "3")
+
+    kept.wait("three units active", lambda: kept.is_whole(3), 300)
+    kept.wait("each key on every node", run.nobody_lost, 180)
+
+
 def _ways_out(cluster: Cluster) -> list[str]:
     """What blocked units say."""
     return [
