@@ -90,9 +90,9 @@ class Commands:
         """End a relation."""
         self._model.remove_relation(left, right)
 
-    def do_neighbour(self, name: str, endpoint: str, interface: str) -> None:
+    def do_neighbour(self, name: str, endpoint: str, interface: str, role: str) -> None:
         """Add an application that runs no charm: what it tells in a relation is told for it."""
-        metadata = {"name": name, "provides": {endpoint: {"interface": interface}}}
+        metadata = {"name": name, role: {endpoint: {"interface": interface}}}
         self._model.add_application(metadata, scripted=True)
 
     def do_tell(self, app: str, data: dict[str, str]) -> None:

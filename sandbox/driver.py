@@ -104,10 +104,10 @@ class Driver:
         self._ask("config", app=app, values={option: uri}, reset=[])
         return uri
 
-    def neighbour(self, name: str, endpoint: str, interface: str) -> None:
-        """Add an application without a charm that provides one endpoint, unless it is there."""
+    def neighbour(self, name: str, endpoint: str, interface: str, role: str = "provides") -> None:
+        """Add an application without a charm that has one endpoint, unless it is there."""
         if name not in self.status()["applications"]:
-            self._ask("neighbour", name=name, endpoint=endpoint, interface=interface)
+            self._ask("neighbour", name=name, endpoint=endpoint, interface=interface, role=role)
 
     def told(self, name: str) -> dict[str, str]:
         """Return what ours tells a neighbour in its relation; empty while there is none."""

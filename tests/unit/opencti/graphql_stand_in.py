@@ -73,8 +73,10 @@ def _edges(nodes: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def serving(certificate: Path | None) -> Iterator[StandIn]:
-    """Serve on loopback; without a certificate (and key, in one file) over plain HTTP."""
+def serving(
+    certificate: Path | None, address: tuple[str, int] = ("127.0.0.1", 0)
+) -> Iterator[StandIn]:
+    """Serve until the end; without a certificate (and key, in one file) over plain HTTP."""
     stand_in = StandIn()
 
     class Handler(BaseHTTPRequestHandler):
@@ -97,7 +99,7 @@ def serving(certificate: Path | None) -> Iterator[StandIn]:
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(address, Handler)
     server.daemon_threads = True
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
