@@ -138,6 +138,32 @@ def test_given_a_secret_that_is_not_there_when_set_then_it_is_blocked(tmp_path, 
     assert unit.status.message.startswith("custom-config-ssh-key: the secret ")
 
 
+def test_given_a_secret_that_is_removed_later_when_told_then_what_is_served_stays_and_it_heals(
+    tmp_path, keys
+):
+    unit = leader(tmp_path)
+    _set(unit, ADDRESS, keys["host"], {"private-key": keys["good"]})
+    request = json.loads(unit.read(f"{FOLDER}.json"))["request"]
+    unit.stop("repository")
+    unit.fetched(request=request, commit="a" * 40, error=None)
+    unit.notice("wazuh-server.local/repository")
+    before = unit.environment, unit.desired["generations"], unit.desired["ruleset"]
+    given = unit.state.secrets
+
+    lost = unit.state.config["custom-config-ssh-key"]
+    unit.configure(secrets={secret for secret in given if secret.id != lost})
+    unit.run("config_changed")
+
+    assert unit.status.name == "blocked"
+    assert unit.status.message.startswith("custom-config-ssh-key: the secret ")
+    assert (unit.environment, unit.desired["generations"], unit.desired["ruleset"]) == before
+    assert unit.calls["start_services"] == 0
+    unit.configure(secrets=given)
+    unit.run("config_changed")
+    assert isinstance(unit.status, ops.ActiveStatus)
+    assert unit.desired["ruleset"] == {"commit": "a" * 40}
+
+
 def test_given_another_key_in_the_secret_when_it_changes_then_it_is_fetched_again(tmp_path, keys):
     unit = leader(tmp_path)
     _set(unit, ADDRESS, keys["host"], {"private-key": keys["good"]})
