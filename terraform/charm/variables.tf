@@ -28,7 +28,7 @@ variable "config" {
 }
 
 variable "constraints" {
-  description = "The application's constraints, for instance \"mem=4G\"."
+  description = "The application's constraints, for instance \"mem=4G\", or tags that keep units on nodes of their own."
   type        = string
   default     = null
 }
