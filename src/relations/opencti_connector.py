@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from src.hosts import is_host
 from src.relations import lent
 from src.relations.lent import NotYetError, SecretId
 
@@ -21,7 +22,6 @@ _CHARM = "wazuh-server"
 _TYPE = "EXTERNAL_IMPORT"
 """What the other charm of this name tells, so that OpenCTI knows this one by the same user."""
 _LONGEST = 2048
-_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9-]{1,63})*")
 _INSIDE = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+\.svc(\.cluster\.local)?")
 """A Service's name: it leads nowhere but into the Kubernetes cluster that asks."""
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
@@ -39,9 +39,10 @@ def _address(text: str) -> str:
         host, port = url.hostname or "", url.port
     except ValueError:
         raise ValueError("is not an address") from None
-    if url.scheme not in ("https", "http") or not _HOST.fullmatch(host) or port == 0:
+    if url.scheme not in ("https", "http") or not is_host(host) or port == 0:
         raise ValueError("is not an address of https")
-    if url.netloc.lower() != (host if port is None else f"{host}:{port}"):
+    shown = f"[{host}]" if ":" in host else host
+    if url.netloc.lower() != (shown if port is None else f"{shown}:{port}"):
         raise ValueError("has more in it than host and port")
     if url.query or url.fragment or not _PATH.fullmatch(url.path):
         raise ValueError("has more in it than an address")

@@ -387,6 +387,14 @@ def test_given_part_of_the_data_when_told_then_it_waits(unit, changes, awaited):
     assert PLACE not in unit.files()
 
 
+def test_given_an_ipv6_address_when_told_then_it_is_taken_with_its_brackets():
+    theirs = {"opencti_url": "https://[2001:DB8::1]:8443", "opencti_token": "secret:t"}
+
+    found = opencti_connector.find(theirs, {"secret:t": {"token": TOKEN}})
+
+    assert found["url"] == "https://[2001:db8::1]:8443"
+
+
 @given(
     st.dictionaries(
         st.sampled_from(["opencti_url", "opencti_token", "connector_id"]),
