@@ -123,7 +123,7 @@ def _part_from_parent() -> None:
     with a secret's content was gone before `secret-add` could read it.
     """
     folder = _folder(os.getpid())
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)  # another run that was killed may have left one
     tempfile.tempdir = str(folder)
     mock.patch.object(shutil, "rmtree", _leave).start()
 
