@@ -14,6 +14,7 @@ from sandbox.inprocess.scenarios import SCENARIOS
 
 SHARE = 401
 """Of every so many points one is a kill here, in each scenario another one."""
+HOOK = "wazuh-server/2 wazuh-peers-relation-changed: "
 PROMOTE = next(one for one in SCENARIOS if one.name == "promote")
 
 
@@ -32,10 +33,15 @@ def test_given_a_scenario_when_killed_at_some_of_its_steps_then_every_invariant_
 
 @pytest.fixture(scope="module")
 def whole(charm):
-    """Kill at some points after each other, and play each of them to its end."""
+    """Kill at each step of the new master's first hook, and play all of these to their end."""
+    taken = []
 
     def wanted(point):
-        return point.kind == "process" and 34 <= point.number < 41
+        here = point.kind == "process" and point.where.startswith(HOOK)
+        if here and f"{HOOK}exit" not in taken:
+            taken.append(point.where)
+            return True
+        return False
 
     return kills.run(charm, PROMOTE, "4", wanted=wanted, forks=Forks(share=False))
 
