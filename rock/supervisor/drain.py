@@ -12,7 +12,6 @@ cut connects again too.
 
 from __future__ import annotations
 
-import http.client
 import logging
 import socket
 import threading
@@ -33,7 +32,7 @@ _PATIENCE = 4.0
 _ROUNDS = 3
 #: All agents that are connected here (remoted/ar-forward.c: A = all, ! = no active response).
 _EVERYBODY = b"(msg_to_agent) [] A!N (null) force_reconnect"
-_FAULTS = (users.UsersError, OSError, ValueError, KeyError, TypeError, http.client.HTTPException)
+_FAULTS = (users.UsersError, *users.FAULTS)
 _log = logging.getLogger(__name__)
 
 

@@ -87,16 +87,29 @@ def summary(text: str) -> Keys:
     )
 
 
+def standing(text: str) -> list[Line]:
+    """Read what is so now: an id that was given again after a removal has both lines.
+
+    authd looks for ids in use alone, and writes the lines of removed agents last (OS_WriteKeys).
+    """
+    lines = parse(text)
+    used = {line.id for line in lines if not line.removed}
+    return [line for line in lines if not line.removed or line.id not in used]
+
+
 def merge(texts: Sequence[str]) -> Merged:
     """Unite by id. A removal wins; of two agents in use with one id, the first's line.
 
-    Only such a conflict makes the order count. Two agents come to one id only where a master
-    gave ids that nobody heard of and no gap was left for them.
+    So the order counts for such a conflict, which comes about only where a master gave ids that
+    nobody heard of and no gap was left for them; and for an id that somebody gave again after a
+    removal: the first text knows that, where others may know of the removal alone.
     """
+    back = _given_again(texts[0]) if texts else set()
     by_id: dict[int, list[Line]] = {}
     for text in texts:
-        for line in parse(text):
-            by_id.setdefault(line.id, []).append(line)
+        for line in standing(text):
+            if not (line.removed and line.agent in back):
+                by_id.setdefault(line.id, []).append(line)
     kept: list[str] = []
     conflicts: list[Conflict] = []
     for number in sorted(by_id):
@@ -104,6 +117,12 @@ def merge(texts: Sequence[str]) -> Merged:
         kept.append(line.text)
         conflicts.extend(Conflict(number, line.name, name) for name in lost)
     return Merged("".join(f"{text}\n" for text in kept), tuple(conflicts))
+
+
+def _given_again(text: str) -> set[str]:
+    lines = parse(text)
+    used = {line.id for line in lines if not line.removed}
+    return {line.agent for line in lines if line.removed and line.id in used}
 
 
 def _choose(lines: Sequence[Line]) -> tuple[Line, list[str]]:

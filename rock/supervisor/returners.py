@@ -57,7 +57,7 @@ class Plan:
 
 def gone(text: str) -> set[str]:
     """Name the agents that a client.keys has as removed."""
-    return {line.agent for line in keys.parse(text) if line.removed and not line.gap}
+    return {line.agent for line in keys.standing(text) if line.removed and not line.gap}
 
 
 def plan(kept: str, current: str, elsewhere: Collection[str] = ()) -> Plan:
@@ -65,7 +65,7 @@ def plan(kept: str, current: str, elsewhere: Collection[str] = ()) -> Plan:
 
     `elsewhere`: agents that other kept keys have as removed; they are not put back.
     """
-    there = {line.id: line for line in keys.parse(current)}
+    there = {line.id: line for line in keys.standing(current)}
     names = {line.name: line for line in there.values() if not line.removed}
     left = gone(kept)
     missing: list[Line] = []
@@ -211,13 +211,15 @@ class Returners:
                 sure = has_masters_keys(state(), answers())
                 try:
                     self.look(master(), time.monotonic(), sure=sure, stop=stop)
-                except (OSError, users.UsersError) as error:
+                except users.UsersError as error:
                     _log.warning("what was kept cannot be told to the master yet: %s", error)
+                except users.FAULTS as error:
+                    _log.warning("the master was not told yet: %s", type(error).__name__)
 
     def look(
         self, master: Master, now: float, *, sure: bool, stop: threading.Event | None = None
     ) -> None:
-        """Take the next step for each file. Raises OSError, UsersError.
+        """Take the next step for each file. Raises OSError, UsersError and users.FAULTS.
 
         `sure`: client.keys is the master's of this moment. Only then a file is done with: before
         the master's first copy comes, nothing is missing here either. Whoever is missing was
@@ -227,7 +229,8 @@ class Returners:
             progress = self._progress.setdefault(name, Progress())
             if now >= progress.again:
                 progress.again = now + _AGAIN
-                self._settle(name, progress, master, sure=sure, stop=stop)
+                told = self._settle(name, progress, master, sure=sure, stop=stop)
+                progress.again += told * _PAUSE
 
     def _settle(
         self,
@@ -237,7 +240,8 @@ class Returners:
         *,
         sure: bool,
         stop: threading.Event | None,
-    ) -> None:
+    ) -> int:
+        """Tell the master what is due, or be done with the file; gives how much was told."""
         others = [self._shelf.kept(other) for other in self._shelf.names() if other != name]
         elsewhere = {agent for text in others for agent in gone(text)}
         found = plan(self._shelf.kept(name), self._shelf.current(), elsewhere)
@@ -249,9 +253,11 @@ class Returners:
         due = [one for one in steps if one not in refused]
         if due:
             _tell(due[:_BATCH], progress, stop)
-        elif sure:
+            return len(due[:_BATCH])
+        if sure:
             said = [f"{one.agent} could not be {one.what}: the API refuses" for one in refused]
             self._finish(name, [*found.conflicts, *said])
+        return 0
 
     def _finish(self, name: str, conflicts: list[str]) -> None:
         for text in conflicts:
@@ -295,10 +301,12 @@ class Api:
 def _tell(steps: Iterable[Step], progress: Progress, stop: threading.Event | None) -> None:
     for step in steps:
         number = step.line.id
-        progress.attempts[number] = progress.attempts.get(number, 0) + 1
-        step.call(step.line)
-        progress.attempts[number] -= 1
-        _log.info("agent %s was %s: only this unit knew", step.agent, step.what)
+        try:
+            step.call(step.line)
+            _log.info("agent %s was %s: only this unit knew", step.agent, step.what)
+        except users.RefusedError as error:
+            progress.attempts[number] = progress.attempts.get(number, 0) + 1
+            _log.info("agent %s was not %s: %s", step.agent, step.what, error)
         if stop is not None and stop.wait(_PAUSE):
             return
 

@@ -25,11 +25,20 @@ _REQUEST_SECONDS = 15.0
 _ADMINISTRATOR = "wazuh"
 #: The charm's own, by its role (src/files.py).
 _CHARM = "wazuh-charm"
+#: What the API has against a request itself, but for authd's absence, which has status 400 too
+#: (framework/wazuh/core/exception.py, 1726).
+_REFUSALS, _NO_AUTHD = (400, 404), 1726
+#: What a question to an API that starts, ends or hangs may come to.
+FAULTS = (OSError, ValueError, KeyError, TypeError, http.client.HTTPException)
 _log = logging.getLogger(__name__)
 
 
 class UsersError(Exception):
     """The users are not as they have to be; the text holds no password."""
+
+
+class RefusedError(UsersError):
+    """The API has something against what was asked for; asking again changes little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +127,7 @@ def update(places: Places, old: Mapping[str, User], new: Mapping[str, User]) -> 
         # The API has answered for each of them. Every login tried here would lengthen the time
         # for which clients hold a password that is no longer the right one.
         Session(places).log_in(_ADMINISTRATOR, new[_ADMINISTRATOR].password)
-    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException) as error:
+    except FAULTS as error:
         raise UsersError(f"the API did not take the users: {type(error).__name__}") from None
 
 
@@ -152,11 +161,16 @@ class Session:
         return self._ask("GET", path, f"Bearer {self._token}")["data"]["affected_items"]
 
     def insert(self, agent: Mapping[str, str]) -> None:
-        """Add an agent with an id and a key of its own. Raises UsersError when it is refused."""
-        self._ask("POST", "/agents/insert", f"Bearer {self._token}", dict(agent))
+        """Add an agent with an id and a key of its own. Raises RefusedError, UsersError.
+
+        Nobody makes room for it: unless it is told, the API replaces whoever has its address and
+        was not seen for an hour (api/models/agent_inserted_model.py).
+        """
+        body = {**agent, "force": {"enabled": False}}
+        self._ask("POST", "/agents/insert", f"Bearer {self._token}", body)
 
     def remove(self, agent: str) -> None:
-        """Remove an agent; its line stays, marked. Raises UsersError when it is refused.
+        """Remove an agent; its line stays, marked. Raises RefusedError, UsersError.
 
         Without a status nothing is removed, and without an age nothing younger than seven days
         (framework/wazuh/agent.py, delete_agents). A refusal comes with 200 too.
@@ -164,7 +178,7 @@ class Session:
         path = f"/agents?agents_list={agent}&status=all&older_than=0s"
         answer = self._ask("DELETE", path, f"Bearer {self._token}")
         if agent not in answer["data"]["affected_items"]:
-            raise UsersError(f"the API did not remove agent {agent}")
+            raise RefusedError(f"the API did not remove agent {agent}")
 
     def reconnect(self, agents: Sequence[str]) -> int:
         """Have agents connect again; how many were told. Raises UsersError when refused."""
@@ -200,7 +214,9 @@ class Session:
         finally:
             connection.close()
         if response.status != 200:
-            raise UsersError(f"the API answered {response.status} to {method} {path}")
+            refused = response.status in _REFUSALS and _code(content) != _NO_AUTHD
+            kind = RefusedError if refused else UsersError
+            raise kind(f"the API answered {response.status} to {method} {path}")
         return json.loads(content)
 
     def _recognise(self, connection: http.client.HTTPSConnection) -> None:
@@ -210,6 +226,14 @@ class Session:
         shown = connection.sock.getpeercert(binary_form=True)
         if shown != ssl.PEM_cert_to_DER_cert(first):
             raise UsersError("what listens on the API's port is not this unit's API")
+
+
+def _code(content: bytes) -> object:
+    """Return the number of the error in a problem that the API tells."""
+    try:
+        return json.loads(content).get("error")
+    except (ValueError, AttributeError):
+        return None
 
 
 def _unverified() -> ssl.SSLContext:

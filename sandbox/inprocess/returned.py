@@ -48,12 +48,16 @@ class Api:
 
     def insert(self, line: "Line") -> None:
         """Add an agent under its old id and key. Raises UsersError."""
-        master = self.reach(f"put back {line.id:03d}")
-        if master is None or not master.insert(line, self.now):
-            raise users.UsersError("the API did not add the agent")
+        if not self._door(f"put back {line.id:03d}").insert(line, self.now):
+            raise users.RefusedError("the API did not add the agent")
 
     def remove(self, line: "Line") -> None:
         """Remove an agent. Raises UsersError."""
-        master = self.reach(f"remove {line.id:03d}")
-        if master is None or not master.remove(line.text, self.now):
-            raise users.UsersError("the API did not remove the agent")
+        if not self._door(f"remove {line.id:03d}").remove(line.text, self.now):
+            raise users.RefusedError("the API did not remove the agent")
+
+    def _door(self, call: str) -> "Workload":
+        master = self.reach(call)
+        if master is None or not master.lets_in:
+            raise users.UsersError("no master takes it now")
+        return master

@@ -253,10 +253,13 @@ class Workload:
         self._pass(call)
         return self if self.role == "master" else self.master(network.neighbours(self.node))
 
+    @property
+    def lets_in(self) -> bool:
+        """Tell whether authd answers here as master's."""
+        return self.serves and machine.ENROLMENT in self.running
+
     def insert(self, line: keys.Line, now: float) -> bool:
         """Add an agent with its id and key here as master; False when it is refused."""
-        if not self.serves or machine.ENROLMENT not in self.running:
-            return False
         known = [*keys.parse(self.disk.keys), *keys.parse("\n".join(self.pending))]
         if any(one.id == line.id or (one.name == line.name and not one.removed) for one in known):
             return False
@@ -538,7 +541,7 @@ class Workload:
 
     def remove(self, line: str, now: float) -> bool:
         """Remove an agent here as master; its line stays, marked."""
-        if not self.serves or machine.ENROLMENT not in self.running or self.pending:
+        if not self.lets_in or self.pending:
             return False
         if line not in self.disk.keys.splitlines():
             return False

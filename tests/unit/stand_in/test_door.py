@@ -13,6 +13,8 @@ from supervisor.door import Door
 
 from tests.unit.stand_in.nodes import UNVERIFIED, Node, Yard, answers, free_port, until
 
+_NUMBERS = itertools.count()
+
 
 class Crowd:
     """Agents that enrol without a pause, and the names of those that were acknowledged."""
@@ -20,14 +22,13 @@ class Crowd:
     def __init__(self, node: Node, size: int = 4) -> None:
         self._node = node
         self._ended = threading.Event()
-        self._numbers = itertools.count()
         self.acknowledged: set[str] = set()
         self._pool = ThreadPoolExecutor(size)
         self._work = [self._pool.submit(self._enrol) for _ in range(size)]
 
     def _enrol(self) -> None:
         while not self._ended.is_set():
-            name = f"agent-{next(self._numbers)}"
+            name = f"agent-{next(_NUMBERS)}"
             with suppress(OSError):
                 if _enrol(self._node, name):
                     self.acknowledged.add(name)
@@ -92,14 +93,21 @@ def test_given_agents_without_end_when_the_door_is_shut_then_all_acknowledged_on
 def test_given_agents_without_end_when_no_door_is_shut_then_some_acknowledged_ones_are_lost(
     node: Node,
 ) -> None:
+    # Now and then it has just written all of them: in ten ends it is not so each time.
+    assert any(_some_are_lost(node) for _ in range(10)), "else the test above shows nothing"
+
+
+def _some_are_lost(node: Node) -> bool:
+    if node.pid("wazuh-authd") is None:
+        node.up("wazuh-authd")
+        until(lambda: answers(node.auth), "port 1515")
     crowd = Crowd(node)
     try:
         until(lambda: len(crowd.acknowledged) > 30, "agents")
         node.tell("wazuh-authd", signal.SIGTERM)
     finally:
         crowd.leave()
-
-    assert crowd.acknowledged - _written(node), "else the test above shows nothing"
+    return bool(crowd.acknowledged - _written(node))
 
 
 def test_given_a_shut_door_when_it_is_opened_then_agents_come_in_again(node: Node) -> None:

@@ -191,3 +191,25 @@ def test_given_three_copies_when_merged_step_by_step_then_it_is_the_same(one, tw
 def test_given_any_text_when_read_then_nothing_is_raised(text):
     keys.summary(text)
     keys.merge([text, text])
+
+
+def test_given_an_agent_put_back_after_its_removal_when_merged_then_it_stays():
+    # As authd leaves it: agents in use first, those removed after them (OS_WriteKeys).
+    master = _file(f"001 web any {_KEY}", f"002 old any {_KEY}", f"002 !old any {_KEY}")
+    worker = _file(f"001 web any {_KEY}", f"002 !old any {_KEY}")
+    for copies in ([master], [master, worker], [master, master]):
+        merged = keys.merge(copies)
+        assert merged.text == _file(f"001 web any {_KEY}", f"002 old any {_KEY}")
+        assert merged.conflicts == ()
+
+
+def test_given_a_removed_agents_id_given_to_another_when_merged_then_that_one_stays():
+    master = _file(f"002 new any {_KEY}", f"002 !old any {_KEY}")
+    worker = _file(f"002 !old any {_KEY}")
+    assert keys.merge([master, worker]).text == _file(f"002 new any {_KEY}")
+
+
+def test_given_a_copy_older_than_a_removal_when_merged_then_the_removal_still_wins():
+    master = _file(f"002 !old any {_KEY}")
+    worker = _file(f"002 old any {_KEY}", f"002 !old any {_KEY}")
+    assert keys.merge([master, worker]).text == master

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from supervisor import keys, returners, users
+from supervisor import keys, machine, returners, users
 from supervisor.places import Places
 
 _KEY = "ab" * 32
@@ -33,13 +35,13 @@ class Master:
     def insert(self, line: keys.Line) -> None:
         self.calls += 1
         if line.id in self.refuses:
-            raise users.UsersError("the API answered 400 to POST /agents/insert")
+            raise users.RefusedError("the API answered 400 to POST /agents/insert")
         self.places.client_keys.write_text(f"{self.text}{line.text}\n")
 
     def remove(self, line: keys.Line) -> None:
         self.calls += 1
         if line.id in self.refuses:
-            raise users.UsersError(f"the API did not remove agent {line.id:03d}")
+            raise users.RefusedError(f"the API did not remove agent {line.id:03d}")
         marked = line.text.replace(" ", " !", 1)
         self.places.client_keys.write_text(self.text.replace(line.text, marked))
 
@@ -206,3 +208,66 @@ def test_given_any_two_files_when_compared_then_each_agent_is_there_put_back_or_
     agents = [line for line in keys.parse(kept) if not line.removed]
     settled = [line for line in agents if line.id in there and there[line.id].name == line.name]
     assert len(found.missing) + len(found.conflicts) + len(settled) == len(agents)
+
+
+def test_given_an_agent_put_back_on_purpose_when_a_unit_returns_then_it_is_not_removed(
+    places: Places,
+):
+    _keep(places, 1, _line(2, "old") + _line(2, "!old"))
+    master = Master(places, _line(2, "old") + _line(2, "!old"))
+    before = master.text
+    found = returners.Returners(returners.Volume(places))
+    _settle(found, master)
+    assert (master.calls, master.text, found.conflicts()) == (0, before, [])
+
+
+def test_given_an_api_that_is_away_for_long_when_back_then_nobody_was_given_up(places: Places):
+    _keep(places, 1, _line(2, "late"))
+    master = Master(places, "")
+    found = returners.Returners(returners.Volume(places))
+    for step in range(20):
+        with pytest.raises(users.UsersError):
+            found.look(Away(), 100.0 * step, sure=True)
+    found.look(master, 5000.0, sure=True)
+    assert master.text == _line(2, "late")
+
+
+def test_given_one_that_is_refused_when_others_are_due_then_they_do_not_wait_for_it(
+    places: Places,
+):
+    _keep(places, 1, _line(2, "!odd") + _line(3, "late") + _line(4, "later"))
+    master = Master(places, _line(2, "odd"))
+    master.refuses = {2}
+    found = returners.Returners(returners.Volume(places))
+    found.look(master, 0.0, sure=True)
+    assert master.text == _line(2, "odd") + _line(3, "late") + _line(4, "later")
+
+
+@pytest.mark.parametrize("fault", [ValueError, http.client.IncompleteRead, ConnectionResetError])
+def test_given_an_api_that_breaks_off_when_asked_then_the_keeper_goes_on(
+    places: Places, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+):
+    monkeypatch.setattr(returners, "LOOK", 0.0)
+    monkeypatch.setattr(returners, "is_open", lambda _: True)
+    monkeypatch.setattr(returners, "has_masters_keys", lambda *_: True)
+    stop, calls = threading.Event(), []
+
+    def master() -> Master:
+        calls.append(1)
+        if len(calls) == 3:
+            stop.set()
+        raise fault(b"")
+
+    found = returners.Returners(returners.Volume(places))
+    found.keep(master, lambda: machine.begin("a", 0.0), list, stop)
+    assert len(calls) == 3
+
+
+class Away:
+    """An API that does not answer."""
+
+    def insert(self, line: keys.Line) -> None:
+        raise users.UsersError("the API answered 500 to POST /agents/insert")
+
+    def remove(self, line: keys.Line) -> None:
+        raise users.UsersError("the API answered 500 to DELETE /agents")

@@ -74,6 +74,8 @@ class Api(ThreadingHTTPServer):
         self.tokens: dict[str, str] = {}
         self.roles: list[str] = []
         self.requests: list[str] = []
+        self.of_agents: tuple[int, dict] = (200, {})
+        self.bodies: list[dict] = []
         folder = root / "ossec/api/configuration/ssl"
         folder.mkdir(parents=True)
         pair = certificates.issue("localhost")
@@ -96,6 +98,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self._act()
 
+    def do_DELETE(self) -> None:
+        self._act()
+
     def _act(self) -> None:
         api = self.server
         assert isinstance(api, Api)
@@ -116,6 +121,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _change(self, api: Api, caller: str, body: dict) -> tuple[int, dict]:
         path = self.path.split("?")[0]
+        if path.startswith("/agents"):
+            api.bodies.append(body)
+            return api.of_agents
         items = [{"id": number, "username": name} for name, (number, _) in api.users.items()]
         if self.command == "GET":
             return 200, {"data": {"affected_items": items}}
@@ -193,3 +201,56 @@ def test_given_no_api_when_updated_then_it_is_an_error_of_one_kind(tmp_path: Pat
     with pytest.raises(users.UsersError) as error:
         users.update(api.places, _OLD, _WANTED)
     assert "secret" not in str(error.value)
+
+
+@pytest.fixture
+def session(api: Api) -> users.Session:
+    """Log in."""
+    session = users.Session(api.places)
+    session.log_in("wazuh", "Old-1")
+    return session
+
+
+_AGENT = {"id": "002", "name": "late", "ip": "10.0.0.7", "key": "ab" * 32}
+
+
+def test_given_an_agent_when_inserted_then_nobody_has_to_make_room_for_it(
+    api: Api, session: users.Session
+):
+    # Without a word on it, Wazuh's API replaces who has the address and was away for an hour.
+    session.insert(_AGENT)
+    assert api.requests[-1] == "POST /agents/insert"
+    assert api.bodies == [{**_AGENT, "force": {"enabled": False}}]
+
+
+def test_given_an_agent_when_removed_then_its_age_and_status_do_not_count(
+    api: Api, session: users.Session
+):
+    api.of_agents = (200, {"data": {"affected_items": ["002"]}})
+    session.remove("002")
+    assert api.requests[-1] == "DELETE /agents?agents_list=002&status=all&older_than=0s"
+    api.of_agents = (200, {"data": {"affected_items": [], "failed_items": [{"id": ["002"]}]}})
+    with pytest.raises(users.RefusedError):
+        session.remove("002")
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "final"),
+    [
+        (400, 1708, True),
+        (404, 1701, True),
+        (400, None, True),
+        (400, 1726, False),
+        (429, 6001, False),
+        (500, 3021, False),
+        (503, "", False),
+    ],
+)
+def test_given_an_api_that_says_no_when_asked_then_an_outage_is_no_refusal(
+    api: Api, session: users.Session, status: int, error: object, final: bool
+):
+    api.of_agents = (status, {"error": error})
+    with pytest.raises(users.UsersError) as caught:
+        session.insert(_AGENT)
+    assert isinstance(caught.value, users.RefusedError) == final
+    assert "ab" * 32 not in str(caught.value)

@@ -477,18 +477,15 @@ class Performer:
             refuse(1738)
         if more.get("key") and len(str(more["key"])) < 64:
             refuse(1709)
-        force = {
-            "enabled": False,
-            "key_mismatch": False,
-            "after_registration_time": 0,
-            "disconnected_time": {"enabled": False, "value": 0},
-        }
+        # Only an insert makes room for itself (api/models: AgentAddedModel, AgentInsertedModel).
+        given = more.get("force")
+        force = {"enabled": "id" in more, **(given if isinstance(given, dict) else {})}
         arguments = {
             "name": name,
             "ip": ip,
             "id": more.get("id"),
             "key": more.get("key"),
-            "force": more.get("force") or force,
+            "force": force,
         }
         agent = self._authd("add", arguments, more.get("id") or name)
         return {"data": {"id": agent["id"], "key": _exported(agent)}, "error": 0}
