@@ -4,9 +4,10 @@ Knows no Juju. Imported only where something is made, because importing cryptogr
 than a whole quiet hook may.
 """
 
+import contextlib
 import datetime
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -26,6 +27,15 @@ _LONGEST_COMMON_NAME = 64
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
 Key = ec.EllipticCurvePrivateKey
+
+ODD = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises at something that can be parsed and makes no sense."""
 
 
 class BadRequestError(ValueError):
@@ -110,6 +120,20 @@ def request(name: str, hosts: Sequence[str]) -> tuple[str, str]:
     return signed.public_bytes(serialization.Encoding.PEM).decode(), _key_pem(key)
 
 
+@contextlib.contextmanager
+def _legible() -> Iterator[None]:
+    """Raise BadCertificateError for a certificate that can be parsed and makes no sense."""
+    try:
+        yield
+    except BadCertificateError:
+        raise
+    except ODD as error:
+        raise BadCertificateError(
+            f"a certificate makes no sense ({type(error).__name__})"
+        ) from None
+
+
+@_legible()
 def check(parts: Sequence[str], private_key: str, now: datetime.datetime) -> Issued:
     """Check a certificate, given first, with the authorities above it, in any order.
 
@@ -133,6 +157,22 @@ def check(parts: Sequence[str], private_key: str, now: datetime.datetime) -> Iss
     )
 
 
+@_legible()
+def authorities(text: str, now: datetime.datetime) -> str:
+    """Return what may sign of a chain that another charm tells, which may begin with its leaf.
+
+    OpenSearch's charm hands its whole chain on (opensearch_tls.py). Raises BadCertificateError.
+    """
+    found = [one for one in _load_all(text) if _is_authority(one)]
+    valid = [one for one in found if now < one.not_valid_after_utc]
+    if not valid:
+        raise BadCertificateError(
+            _expired(found[0]) if found else "holds no certificate authority"
+        )
+    return _joined(valid)
+
+
+@_legible()
 def bundle(text: str, now: datetime.datetime) -> str:
     """Return the authorities of a PEM bundle, each once. Raises BadCertificateError."""
     if "PRIVATE KEY" in text:
@@ -142,9 +182,15 @@ def bundle(text: str, now: datetime.datetime) -> str:
         if not _is_authority(one):
             raise BadCertificateError(f"{_subject(one)} is no certificate authority")
         if now >= one.not_valid_after_utc:
-            raise BadCertificateError(
-                f"{_subject(one)} expired on {one.not_valid_after_utc:%Y-%m-%d}"
-            )
+            raise BadCertificateError(_expired(one))
+    return _joined(found)
+
+
+def _expired(certificate: x509.Certificate) -> str:
+    return f"{_subject(certificate)} expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+
+
+def _joined(found: Sequence[x509.Certificate]) -> str:
     return "\n".join(dict.fromkeys(_pem(one).strip() for one in found))
 
 
@@ -198,7 +244,7 @@ def _load_all(text: str) -> list[x509.Certificate]:
         raise BadCertificateError(f"longer than {_LONGEST_BUNDLE} bytes")
     try:
         return x509.load_pem_x509_certificates(text.encode())
-    except (ValueError, UnsupportedAlgorithm):
+    except ODD:
         raise BadCertificateError("not a PEM certificate") from None
 
 
@@ -310,7 +356,7 @@ def _request_key(
         request = x509.load_pem_x509_csr(text.encode())
         signed = request.is_signature_valid
         key = request.public_key()
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature):
+    except (*ODD, InvalidSignature):
         raise BadRequestError("not a PEM certificate signing request") from None
     if not signed:
         raise BadRequestError("not signed by its own key")

@@ -36,7 +36,7 @@ def configuration(indexer: "Indexer", authority: str) -> str:
         "setup.template.json.path": "/etc/filebeat/wazuh-template.json",
         "setup.template.overwrite": True,
     }
-    return json.dumps(value, indent=1, sort_keys=True) + "\n"
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _literal(text: str) -> str:

@@ -173,9 +173,10 @@ def apply_rules(run: Run, scratch: Path) -> Line:
     repository = _make_repository(scratch / "rules.git")
     before = {unit: cluster.starts(unit) for unit in cluster.units()}
     url = run.until_the_end.enter_context(cluster.driver.serve_repository(repository))
+    run.until_the_end.callback(_take_back, cluster)
     began = time.monotonic()
     cluster.driver.juju("config", APPLICATION, f"custom-config-repository=git+{url}@main")
-    cluster.wait("the rule on every node", lambda: _has_rule(cluster), 120)
+    cluster.wait("the rule on every node", lambda: all(_rules(cluster)), 120)
     cluster.wait("an alert by it on every node", lambda: _raises_alerts(run), 60)
     took = time.monotonic() - began
     restarted = [unit for unit in before if _restarts(before[unit], cluster.starts(unit))]
@@ -219,12 +220,17 @@ def _make_repository(place: Path) -> Path:
     return place
 
 
-def _has_rule(cluster: Cluster) -> bool:
-    path = f"/var/ossec/etc/rules/{_RULE}"
-    return all(
-        cluster.driver.exec(unit, ["sh", "-c", f"cat {path} 2>/dev/null"], check=False)
-        for unit in cluster.units()
-    )
+def _rules(cluster: Cluster) -> list[str]:
+    """The repository's rules as each unit has them; empty where it has none."""
+    command = ["sh", "-c", f"cat /var/ossec/etc/rules/{_RULE} 2>/dev/null"]
+    return [cluster.driver.exec(unit, command, check=False) for unit in cluster.units()]
+
+
+def _take_back(cluster: Cluster) -> None:
+    """Reset the repository before nobody serves it any more: the next look would complain."""
+    with contextlib.suppress(SandboxError, CommandFailedError, NeverHappenedError):
+        cluster.driver.juju("config", APPLICATION, "--reset", "custom-config-repository")
+        cluster.wait("no rules of the repository", lambda: not any(_rules(cluster)), 120)
 
 
 def _restarts(before: dict[str, str], after: dict[str, str]) -> set[str]:

@@ -11,7 +11,11 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 
 from src.relations import BadDataError
 
-_ID = re.compile(r"secret:(//[0-9A-Za-z-]{1,64}/)?[0-9a-z]{1,64}|secret://[0-9a-z/-]{1,128}")
+# Newer controllers make other ids than Juju's first, of twenty small letters and digits.
+_ID = re.compile(
+    r"secret:(//[0-9A-Za-z-]{1,64}/)?[0-9A-Za-z][0-9A-Za-z_-]{0,63}"
+    r"|secret://[0-9A-Za-z][0-9A-Za-z/_-]{0,127}"
+)
 _Model = TypeVar("_Model", bound=BaseModel)
 
 

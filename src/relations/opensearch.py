@@ -127,7 +127,7 @@ def find(
         raise BadDataError(f"tls-ca is longer than {_LONGEST_SECRET} characters")
     found = lent.read(_User, {key: user[key] for key in ("username", "password") if key in user})
     try:
-        trusted = certificates.bundle(authority, now)
+        trusted = certificates.authorities(authority, now)
     except certificates.BadCertificateError as reason:
         raise BadDataError(f"tls-ca: {reason}") from None
     return {

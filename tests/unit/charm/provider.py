@@ -1,6 +1,7 @@
 """A provider of certificates made of the real library's code, with an authority of its own."""
 
 import datetime
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -109,3 +110,11 @@ def provide(
     state = testing.State(leader=True, relations={relation})
     after = context.run(context.on.relation_changed(relation, remote_unit=0), state)
     return dict(after.get_relation(relation.id).local_app_data)
+
+
+def of_version_6(pem: str) -> str:
+    """Return a certificate of a version that there is not: it can be parsed and makes no sense."""
+    der = ssl.PEM_cert_to_DER_cert(pem)
+    changed = der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020105"), 1)
+    assert changed != der
+    return ssl.DER_cert_to_PEM_cert(changed)

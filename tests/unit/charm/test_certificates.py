@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.relations import BadDataError, certificates
-from tests.unit.charm.provider import DAY, authority, provide
+from tests.unit.charm.provider import DAY, authority, of_version_6, provide
 from tests.unit.charm.world import Unit, leader, peer_of
 
 ENDPOINT, INTERFACE = "certificates", "tls-certificates"
@@ -198,6 +198,7 @@ BAD = {
     "certificates.0.ca is not": lambda unit: {"certificates": '[{"certificate": "x"}]'},
     "the data are longer": lambda unit: {"certificates": "[" + " " * 10_000_000 + "]"},
     "not a PEM certificate": lambda unit: _theirs(unit, certificate="a</host><x>"),
+    "not a PEM": lambda unit: _theirs(unit, certificate=of_version_6(authority().pem)),
     "the provider revoked": lambda unit: _theirs(unit, revoked=True),
     "the certificate is for another key": _of_another_key,
     "the certificate is valid from": _expired,

@@ -361,7 +361,7 @@ def test_given_a_bad_token_when_told_then_it_is_blocked_without_a_value(related,
     assert related.read(PLACE) == before
 
 
-@pytest.mark.parametrize("text", ["--format=json", TOKEN, "secret:UPPER", "secret:a b"])
+@pytest.mark.parametrize("text", ["--format=json", TOKEN, "secret:-x", "secret:a b"])
 def test_given_no_secret_s_id_when_told_then_it_is_blocked_without_the_text(related, text):
     related.offer(ENDPOINT, answer(related, opencti_token=text))
 

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ops import testing
 
+from src import certificates
 from src.relations import BadDataError, opensearch
-from tests.unit.charm.provider import authority
+from tests.unit.charm.provider import authority, of_version_6
 from tests.unit.charm.world import leader, peer_of, shared_secrets
 
 ENDPOINT, INTERFACE = "opensearch-client", "opensearch_client"
@@ -340,16 +341,35 @@ def test_given_a_bad_user_when_told_then_it_is_blocked_without_a_value(
     assert indexed.read(FILEBEAT) == before
 
 
+def test_given_a_chain_that_begins_with_its_leaf_when_told_then_its_authorities_are_trusted(
+    unit, root
+):
+    # OpenSearch's charm hands on what its own provider told: the certificate and those above it.
+    leaf = root.sign(certificates.request("indexer", ["10.1.0.9"])[0])
+    unit.relate(ENDPOINT, INTERFACE)
+    unit.offer(
+        ENDPOINT, answer(unit, root, secret_tls=lend(unit, {"tls-ca": f"{root.pem}\n{leaf}"}))
+    )
+    assert unit.status.name == "active"
+    assert unit.read("/etc/wazuh-server/files/etc/indexer-ca.pem").strip() == root.pem.strip()
+
+
 def test_given_other_bad_data_when_told_then_each_is_named(indexed, root):
     old = authority("old", life=datetime.timedelta(days=-1))
     ca = {"secret_tls": lend(indexed, {"tls-ca": "rubbish"})}
+    leaf = {
+        "secret_tls": lend(indexed, {"tls-ca": root.sign(certificates.request("i", ["i"])[0])})
+    }
+    odd = {"secret_tls": lend(indexed, {"tls-ca": of_version_6(root.pem)})}
     expired = {"secret_tls": lend(indexed, {"tls-ca": old.pem})}
     long = {"secret_tls": lend(indexed, {"tls-ca": "x" * 300_000})}
     for changes, reason in (
         ({"secret_user": "--format=json"}, "secret-user is not a secret's id"),
-        ({"secret_tls": "secret:UPPER"}, "secret-tls is not a secret's id"),
+        ({"secret_tls": "secret:-x"}, "secret-tls is not a secret's id"),
         ({"password": "open"}, "password is in the databag, where everybody reads it"),
         (ca, "tls-ca: "),
+        (leaf, "tls-ca: holds no certificate authority"),
+        (odd, "tls-ca: "),
         (expired, "tls-ca: CN=old expired on "),
         (long, "tls-ca is longer than 262144 characters"),
     ):
