@@ -176,9 +176,14 @@ def test_given_a_commit_that_needs_restarts_when_it_comes_then_one_unit_goes_at_
     for unit in cluster.units():
         conf = cluster.driver.exec(unit, ["cat", "/var/ossec/etc/ossec.conf"])
         assert "192.0.2.2" in conf
-        shown = cluster.driver.run(unit, "show-cluster")["results"]["table"].splitlines()
-        assert len(shown) == 4
-        assert all(f"serving  1      0       {commit[:12]}" in line for line in shown[1:]), shown
+        cluster.wait("it is shown", lambda unit=unit: _is_shown(cluster, unit, commit), 60)
+
+
+def _is_shown(cluster: Cluster, unit: str, commit: str) -> bool:
+    """Tell whether a unit has heard from each that it serves with a commit: that is told last."""
+    shown = cluster.driver.run(unit, "show-cluster")["results"]["table"].splitlines()[1:]
+    wanted = f"serving  1      0       {commit[:12]}"
+    return len(shown) == 3 and all(wanted in line for line in shown)
 
 
 def test_given_a_file_changed_by_hand_when_looked_at_then_it_is_put_back_and_the_status_says_so(
