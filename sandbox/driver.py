@@ -95,13 +95,9 @@ class Driver:
 
     def use_secret(self, option: str, content: Mapping[str, str], app: str = APPLICATION) -> str:
         """Make or renew a user's secret named like the option, grant it, and set the option."""
-        found = [s for s in self._ask("secrets") if s["label"] == option]
-        if found:
-            self._ask("update-secret", name=option, content=dict(content))
-            return found[0]["uri"]
-        uri = self._ask("add-secret", name=option, content=dict(content))
-        self._ask("grant-secret", name=option, app=app)
-        self._ask("config", app=app, values={option: uri}, reset=[])
+        uri, is_new = self._put_secret(option, content, app)
+        if is_new:
+            self._ask("config", app=app, values={option: uri}, reset=[])
         return uri
 
     def neighbour(self, name: str, endpoint: str, interface: str, role: str = "provides") -> None:
@@ -120,13 +116,17 @@ class Driver:
 
     def lend(self, name: str, content: Mapping[str, str]) -> str:
         """Make or renew a secret that our application may read; return its URI."""
+        return self._put_secret(name, content, APPLICATION)[0]
+
+    def _put_secret(self, name: str, content: Mapping[str, str], app: str) -> tuple[str, bool]:
+        """Make or renew a secret that an application may read: its URI, and whether it is new."""
         found = [s for s in self._ask("secrets") if s["label"] == name]
         if found:
             self._ask("update-secret", name=name, content=dict(content))
-            return found[0]["uri"]
+            return found[0]["uri"], False
         uri = self._ask("add-secret", name=name, content=dict(content))
-        self._ask("grant-secret", name=name, app=APPLICATION)
-        return uri
+        self._ask("grant-secret", name=name, app=app)
+        return uri, True
 
     # -- looking ---
 

@@ -5,7 +5,7 @@ in a hook in which something changed.
 """
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from src import cluster, digests, secrets
@@ -18,6 +18,7 @@ from src.relations import (
     BadDataError,
     Change,
     Note,
+    NotYetError,
     Relation,
     Relations,
     ingress,
@@ -179,35 +180,42 @@ def _indexer(
     lent: secrets.Contents,
     now: datetime.datetime,
 ) -> tuple[dict[str, secrets.Content], tuple[Note, ...]]:
-    """Follow the indexer of the relation; without a relation there is none."""
-    if relation is None:
-        known = "hosts" in contents.get(secrets.INDEXER, {})
-        return ({secrets.INDEXER: secrets.NOT_RELATED} if known else {}), ()
-    from src.relations import opensearch
+    def find(theirs: Mapping[str, str]) -> secrets.Content:
+        from src.relations import opensearch
 
-    try:
-        return {secrets.INDEXER: opensearch.find(relation.theirs, lent, now)}, ()
-    except opensearch.NotYetError as what:
-        return {}, (Note(OPENSEARCH, f"waiting for {relation.application} {what}"),)
-    except BadDataError as reason:
-        return {}, (Note(OPENSEARCH, str(reason), bad=True),)
+        return opensearch.find(theirs, lent, now)
+
+    return _follow(OPENSEARCH, relation, secrets.INDEXER, contents, find)
 
 
 def _opencti(
     relation: Relation | None, contents: secrets.Contents, lent: secrets.Contents
 ) -> tuple[dict[str, secrets.Content], tuple[Note, ...]]:
-    """Follow the OpenCTI of the relation; without a relation there is none."""
-    if relation is None:
-        known = "url" in contents.get(secrets.OPENCTI, {})
-        return ({secrets.OPENCTI: secrets.NOT_RELATED} if known else {}), ()
-    from src.relations import opencti_connector
+    def find(theirs: Mapping[str, str]) -> secrets.Content:
+        from src.relations import opencti_connector
 
+        return opencti_connector.find(theirs, lent)
+
+    return _follow(OPENCTI, relation, secrets.OPENCTI, contents, find)
+
+
+def _follow(
+    endpoint: str,
+    relation: Relation | None,
+    label: str,
+    contents: secrets.Contents,
+    find: Callable[[Mapping[str, str]], secrets.Content],
+) -> tuple[dict[str, secrets.Content], tuple[Note, ...]]:
+    """Keep what another application lends in our secret of that label while it is related."""
+    if relation is None:
+        kept = contents.get(label) or secrets.NOT_RELATED
+        return ({label: secrets.NOT_RELATED} if kept != secrets.NOT_RELATED else {}), ()
     try:
-        return {secrets.OPENCTI: opencti_connector.find(relation.theirs, lent)}, ()
-    except opencti_connector.NotYetError as what:
-        return {}, (Note(OPENCTI, f"waiting for {relation.application} {what}"),)
+        return {label: find(relation.theirs)}, ()
+    except NotYetError as what:
+        return {}, (Note(endpoint, f"waiting for {relation.application} {what}"),)
     except BadDataError as reason:
-        return {}, (Note(OPENCTI, str(reason), bad=True),)
+        return {}, (Note(endpoint, str(reason), bad=True),)
 
 
 def _waiting(relation: Relation, present: secrets.Content) -> str:

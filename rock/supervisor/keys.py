@@ -120,9 +120,7 @@ def merge(texts: Sequence[str]) -> Merged:
 
 
 def _given_again(text: str) -> set[str]:
-    lines = parse(text)
-    used = {line.id for line in lines if not line.removed}
-    return {line.agent for line in lines if line.removed and line.id in used}
+    return {line.agent for line in set(parse(text)) - set(standing(text))}
 
 
 def _choose(lines: Sequence[Line]) -> tuple[Line, list[str]]:

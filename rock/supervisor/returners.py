@@ -251,9 +251,9 @@ class Returners:
         ]
         refused = [one for one in steps if progress.attempts.get(one.line.id, 0) >= _ATTEMPTS]
         due = [one for one in steps if one not in refused]
-        if due:
-            _tell(due[:_BATCH], progress, stop)
-            return len(due[:_BATCH])
+        if batch := due[:_BATCH]:
+            _tell(batch, progress, stop)
+            return len(batch)
         if sure:
             said = [f"{one.agent} could not be {one.what}: the API refuses" for one in refused]
             self._finish(name, [*found.conflicts, *said])

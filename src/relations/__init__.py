@@ -20,6 +20,10 @@ WAZUH_API = "wazuh-api"
 ENDPOINTS = (CERTIFICATES, INGRESS, OPENCTI, OPENSEARCH, WAZUH_API)
 
 
+class NotYetError(Exception):
+    """The other side has not told everything yet; the text says what is awaited."""
+
+
 class BadDataError(ValueError):
     """The other side's data are not what the interface says; the text says what is wrong."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ValidationError
 
-from src.relations import BadDataError
+from src.relations import BadDataError, NotYetError
 
 # Newer controllers make other ids than Juju's first, of twenty small letters and digits.
 _ID = re.compile(
@@ -17,10 +17,6 @@ _ID = re.compile(
     r"|secret://[0-9A-Za-z][0-9A-Za-z/_-]{0,127}"
 )
 _Model = TypeVar("_Model", bound=BaseModel)
-
-
-class NotYetError(Exception):
-    """The other side has not told everything yet; the text says what is awaited."""
 
 
 def _id(text: str) -> str:

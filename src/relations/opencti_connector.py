@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from src.hosts import is_host
-from src.relations import lent
-from src.relations.lent import NotYetError, SecretId
+from src.relations import NotYetError, lent
+from src.relations.lent import SecretId
 
 URL, TOKEN = "opencti_url", "opencti_token"
 _CHARM = "wazuh-server"

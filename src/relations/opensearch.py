@@ -23,8 +23,8 @@ from pydantic import (
 
 from src import certificates
 from src.hosts import is_host
-from src.relations import BadDataError, lent
-from src.relations.lent import NotYetError, SecretId
+from src.relations import BadDataError, NotYetError, lent
+from src.relations.lent import SecretId
 
 INDEX = "wazuh-alerts"
 """Gives the user its name there; Filebeat and Wazuh name their indices themselves."""

@@ -233,9 +233,7 @@ def test_fault_17_given_no_volume_left_when_scaled_up_again_then_agents_are_ther
     cluster: Cluster, run: Run
 ) -> None:
     """Juju deletes the volumes with the units: `master-state` has the keys, else it says so."""
-    cluster.driver.juju("scale-application", APPLICATION, "0")
-    cluster.wait("no unit", lambda: not cluster.units(), 300)
-    cluster.driver.juju("scale-application", APPLICATION, "3")
+    _to_none_and_up(cluster)
 
     cluster.wait(
         "everybody is there, or the way out is said",
@@ -262,9 +260,7 @@ def kept(cluster: Cluster) -> Iterator[Cluster]:
 def test_fault_17_given_volumes_that_stay_when_scaled_to_none_and_up_then_every_agent_is_there(
     kept: Cluster, run: Run
 ) -> None:
-    kept.driver.juju("scale-application", APPLICATION, "0")
-    kept.wait("no unit", lambda: not kept.units(), 300)
-    kept.driver.juju("scale-application", APPLICATION, "3")
+    _to_none_and_up(kept)
 
     kept.wait("three units active", lambda: kept.is_whole(3), 300)
     kept.wait("each key on every node", run.nobody_lost, 180)
@@ -281,6 +277,12 @@ def test_fault_17_given_stale_volumes_when_their_units_come_again_then_no_newer_
 
     kept.wait("three units active", lambda: kept.is_whole(3), 300)
     kept.wait("each key on every node", run.nobody_lost, 180)
+
+
+def _to_none_and_up(cluster: Cluster) -> None:
+    cluster.driver.juju("scale-application", APPLICATION, "0")
+    cluster.wait("no unit", lambda: not cluster.units(), 300)
+    cluster.driver.juju("scale-application", APPLICATION, "3")
 
 
 def _ways_out(cluster: Cluster) -> list[str]:
