@@ -109,7 +109,7 @@ def _waiting_alerts(picture: Picture) -> str:
     away = found.report.indexer_away
     if not away or f"{files.ROOT}/indexer.json" not in found.applied.pushed:
         return ""
-    return f"; alerts wait on disk, the indexer is away since {away}"
+    return f"; alerts wait on disk, the indexer takes none since {away}"
 
 
 def _missing(picture: Picture) -> str | None:

@@ -31,6 +31,13 @@ _TOOL_SECONDS = 20.0
 _ASK_SECONDS = 5.0
 _PAUSE = 15.0  # seconds between two questions
 _FILEBEAT = files.Owner("filebeat", "wazuh", 0o700)
+_LONGEST_ANSWER = 64 * 1024
+_SETTING = "compatibility.override_main_response_version"
+_TYPELESS = 7
+"""The first version to which Filebeat 7.10 names no type of a document, which OpenSearch 2 refuses
+(elastic/beats libbeat/outputs/elasticsearch/client.go; opensearch-project/OpenSearch#3484)."""
+_WITHOUT_SETTING = 3
+"""The first OpenSearch that has no such setting (opensearch-project/OpenSearch#18228)."""
 _log = logging.getLogger(__name__)
 
 
@@ -144,7 +151,8 @@ def _ask(url: str, found: Indexer, context: ssl.SSLContext) -> str:
     )
     try:
         connection.request("GET", "/", headers={"Authorization": f"Basic {pair}"})
-        status = connection.getresponse().status
+        answer = connection.getresponse()
+        status, body = answer.status, answer.read(_LONGEST_ANSWER)
     except ssl.SSLCertVerificationError:
         return "its certificate is not the one that was announced"
     except (OSError, http.client.HTTPException):
@@ -153,7 +161,22 @@ def _ask(url: str, found: Indexer, context: ssl.SSLContext) -> str:
         connection.close()
     if status in (401, 403):
         return "it refuses the user"
-    return "" if status == http.client.OK else f"it answers {status}"
+    return _unfit(body) if status == http.client.OK else f"it answers {status}"
+
+
+def _unfit(body: bytes) -> str:
+    """Tell why Filebeat 7.10 gets rid of nothing at who presents itself so, or nothing."""
+    try:
+        number = str(json.loads(body)["version"]["number"])
+        major = int(number.partition(".")[0])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "it does not tell its version"
+    if major >= _TYPELESS:
+        return ""
+    shown = "".join(letter for letter in number if letter.isprintable())[:20]
+    if major >= _WITHOUT_SETTING:
+        return f"OpenSearch {shown} takes nothing from Filebeat 7.10, OpenSearch 2 does"
+    return f"OpenSearch {shown} needs the setting {_SETTING}: true"
 
 
 class Watch:

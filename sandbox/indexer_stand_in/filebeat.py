@@ -2,7 +2,8 @@
 
 It reads the real one's configuration, which has to be JSON here, and keeps its rules: the file is
 its own or root's and nobody else writes it, `${x}` names a variable and `$$` is a `$`, a file is
-known by its inode, a note is written once lines are acknowledged, and it retries for ever.
+known by its inode, a note is written once lines are acknowledged, and it retries for ever. It asks
+who answers first, and names a type of each document to who is older than 7, as Filebeat 7.10.
 Standard library only; it runs as /opt/wazuh-server/bin/filebeat in the sandbox's image.
 """
 
@@ -25,6 +26,7 @@ DATA = "/var/ossec/queue/keep/filebeat"
 ALERTS = "/var/ossec/logs/alerts/alerts.json"
 _BATCH = 50
 _SECONDS = 5.0
+_TYPELESS = 7
 
 
 class ConfigurationError(Exception):
@@ -94,31 +96,52 @@ class Output:
 
     def send(self, lines: list[bytes]) -> None:
         """Have the lines indexed. Raises OSError or HTTPException when no host takes them."""
-        day = time.strftime("%Y.%m.%d", time.gmtime())
-        action = json.dumps({"create": {"_index": f"wazuh-alerts-4.x-{day}"}})
-        body = "".join(f"{action}\n{line.decode().strip()}\n" for line in lines).encode()
         error: Exception = OSError("no host")
         for host in self._hosts:
             try:
-                self._post(host, body)
+                self._post(host, lines)
             except (OSError, http.client.HTTPException) as found:
                 error = found
             else:
                 return
         raise error
 
-    def _post(self, host: str, body: bytes) -> None:
+    def _post(self, host: str, lines: list[bytes]) -> None:
         parts = urllib.parse.urlsplit(host)
         connection = http.client.HTTPSConnection(
             parts.hostname or "", parts.port, timeout=_SECONDS, context=self._context
         )
         try:
-            connection.request("POST", "/_bulk", body, self._headers)
-            status = connection.getresponse().status
+            banner = json.loads(_ask(connection, "GET", "/", b"", self._headers))
+            major = int(banner["version"]["number"].partition(".")[0])
+            _ask(connection, "POST", "/_bulk", _bulk(lines, major), self._headers)
+        except (ValueError, KeyError, TypeError):
+            raise OSError("it does not tell its version") from None
         finally:
             connection.close()
-        if status != http.client.OK:
-            raise OSError(f"status {status}")
+
+
+def _ask(
+    connection: http.client.HTTPSConnection,
+    method: str,
+    path: str,
+    body: bytes,
+    headers: dict[str, str],
+) -> bytes:
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    content = answer.read()
+    if answer.status != http.client.OK:
+        raise OSError(f"status {answer.status}: {content.decode(errors='replace')}")
+    return content
+
+
+def _bulk(lines: list[bytes], major: int) -> bytes:
+    """Write a bulk request as libbeat/outputs/elasticsearch/client.go does."""
+    meta = {"_index": time.strftime("wazuh-alerts-4.x-%Y.%m.%d", time.gmtime())}
+    old = major < _TYPELESS
+    action = json.dumps({"index": meta | {"_type": "doc"}} if old else {"create": meta})
+    return "".join(f"{action}\n{line.decode().strip()}\n" for line in lines).encode()
 
 
 def batches(alerts: Path, registry: Registry) -> Iterator[tuple[int, int, list[bytes]]]:

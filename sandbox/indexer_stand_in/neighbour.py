@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sandbox.driver import Driver
-from sandbox.indexer_stand_in.opensearch import documents
+from sandbox.indexer_stand_in.opensearch import VERSION, Index, documents
 from sandbox.network import FIRST_CLIENT
 
 ENDPOINT, INTERFACE = "opensearch-client", "opensearch_client"
@@ -97,6 +97,10 @@ class Indexer:
             self._process.wait(timeout=10)
             self._process = None
 
+    def fit(self) -> None:
+        """Set what Filebeat 7.10 needs, which Wazuh's own indexer has and OpenSearch has not."""
+        Index(self._folder / "documents").override(True)
+
     def relate(self) -> None:
         """Relate the application, and tell it all."""
         self.driver.neighbour(NAME, ENDPOINT, INTERFACE)
@@ -106,7 +110,7 @@ class Indexer:
             "endpoints": f"{FIRST_CLIENT}:{_PORT}",
             "secret-user": self.driver.lend(_USER, user),
             "secret-tls": self.driver.lend(_TLS, {"tls-ca": self.certificate}),
-            "version": "2.19.4",
+            "version": VERSION,
         }
         self.driver.tell(NAME, told)
 

@@ -2,6 +2,8 @@
 
 `python -m sandbox.indexer_stand_in.opensearch SETTINGS` with a JSON file of port, certificate,
 key (paths), username, password and store (a file of one document per line, which outlives it).
+As OpenSearch 2 it refuses a bulk request that names a document's type, and presents itself as
+7.10.2 once the cluster's setting `compatibility.override_main_response_version` is true.
 """
 
 import base64
@@ -15,7 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-BANNER = {"name": "stand-in", "version": {"distribution": "opensearch", "number": "2.19.4"}}
+VERSION, OVERRIDDEN = "2.19.4", "7.10.2"
+SETTING = "compatibility.override_main_response_version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,24 @@ class Index:
         """Return what is there."""
         return [*documents(self._store)]
 
+    @property
+    def _mark(self) -> Path:
+        return self._store.with_suffix(".overridden")
+
+    @property
+    def banner(self) -> dict[str, Any]:
+        """Who it says it is; as another it does not tell its distribution (OpenSearch#898)."""
+        if self._mark.exists():
+            return {"name": "stand-in", "version": {"number": OVERRIDDEN}}
+        return {"name": "stand-in", "version": {"distribution": "opensearch", "number": VERSION}}
+
+    def override(self, wanted: bool) -> None:
+        """Keep the setting, as a persistent one."""
+        if wanted:
+            self._mark.touch()
+        else:
+            self._mark.unlink(missing_ok=True)
+
 
 def documents(store: Path) -> Iterator[dict[str, Any]]:
     """Read the documents of a store: `_index` and `_source` each."""
@@ -73,7 +94,21 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/_count":
             self._answer(200, {"count": len(self.index.all())})
         else:
-            self._answer(200 if self.path == "/" else 404, BANNER)
+            self._answer(200 if self.path == "/" else 404, self.index.banner)
+
+    def do_PUT(self) -> None:
+        """Take the one setting, as the documentation writes it: flat or nested."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if not self._is_let_in():
+            return
+        persistent = json.loads(body).get("persistent", {})
+        group, _, name = SETTING.partition(".")
+        wanted = persistent.get(SETTING, persistent.get(group, {}).get(name))
+        if self.path != "/_cluster/settings" or not isinstance(wanted, bool):
+            self._answer(400, {"error": "stand-in: not known here"})
+            return
+        self.index.override(wanted)
+        self._answer(200, {"acknowledged": True})
 
     def do_POST(self) -> None:
         """Take a bulk request."""
@@ -81,12 +116,21 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_let_in():
             return
         lines = [json.loads(line) for line in body.decode().splitlines() if line.strip()]
-        found = [
-            {"_index": action["create"]["_index"], "_source": source}
-            for action, source in zip(lines[::2], lines[1::2], strict=True)
-        ]
-        self.index.add(found)
-        self._answer(200, {"errors": False, "items": [{"create": {"status": 201}} for _ in found]})
+        actions = [next(iter(action.items())) for action in lines[::2]]
+        for number, (_, meta) in enumerate(actions):
+            if "_type" in meta:
+                # The whole request, as RestBulkAction does.
+                line = f"Action/metadata line [{2 * number + 1}]"
+                self._answer(400, {"error": f"{line} contains an unknown parameter [_type]"})
+                return
+        self.index.add(
+            [
+                {"_index": meta["_index"], "_source": source}
+                for (_, meta), source in zip(actions, lines[1::2], strict=True)
+            ]
+        )
+        items = [{kind: {"status": 201}} for kind, _ in actions]
+        self._answer(200, {"errors": False, "items": items})
 
     def _is_let_in(self) -> bool:
         if self.headers.get("Authorization") == self.settings.authorization:

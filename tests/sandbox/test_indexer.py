@@ -54,6 +54,12 @@ def test_given_an_indexer_when_it_goes_and_comes_back_then_each_alert_is_there_o
         lambda: len({one["host"] for one in indexer.held("wazuh-states")}) == len(units),
         120,
     )
+    whole.wait(
+        "the status says what the indexer has to be told",
+        lambda: "override_main_response_version" in str(whole.status()),
+        120,
+    )
+    indexer.fit()
 
     def sent() -> Counter[tuple[str, int]]:
         found = indexer.held("wazuh-alerts")
@@ -82,7 +88,7 @@ def test_given_an_indexer_when_it_goes_and_comes_back_then_each_alert_is_there_o
         alert(whole, unit, LAST)
     whole.wait(
         "the status says since when it is away",
-        lambda: "the indexer is away since" in str(whole.status()),
+        lambda: "the indexer takes none since" in str(whole.status()),
         120,
     )
     assert whole.wait_active(3) >= 0

@@ -440,7 +440,7 @@ def test_given_an_indexer_that_is_away_when_reported_then_the_unit_is_active_and
 
     assert indexed.status.name == "active"
     assert indexed.status.message == (
-        "master of 3, epoch 1; alerts wait on disk, the indexer is away since "
+        "master of 3, epoch 1; alerts wait on disk, the indexer takes none since "
         "2026-11-23 13:05 UTC (it cannot be reached)"
     )
     indexed.report(indexer=["rubbish"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import datetime
+import http.client
 import ipaddress
 import json
 import os
+import ssl
 import stat
 import subprocess
 import sys
@@ -111,6 +114,7 @@ def stand(tmp_path: Path) -> Iterator[Stand]:
         port=free_port(),
     )
     made = Stand(settings, authority.pem().decode())
+    opensearch.Index(tmp_path / "documents").override(True)
     yield made
     if made.server:
         made.go()
@@ -253,6 +257,71 @@ def test_given_an_indexer_when_it_goes_and_comes_then_it_is_told_since_when_and_
     _tell(fake, _told(stand))
     watch.look()
     assert watch.absence is None
+
+
+SETTING = "compatibility.override_main_response_version"
+
+
+def _set(stand: Stand, content: object) -> int:
+    context = ssl.create_default_context(cadata=stand.authority)
+    pair = base64.b64encode(f"filebeat:{PASSWORD}".encode()).decode()
+    connection = http.client.HTTPSConnection("127.0.0.1", stand.settings.port, context=context)
+    headers = {"Authorization": f"Basic {pair}"}
+    connection.request("PUT", "/_cluster/settings", json.dumps(content), headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+@pytest.mark.parametrize(
+    "nested", [{SETTING: True}, {"compatibility": {"override_main_response_version": True}}]
+)
+def test_given_opensearch_2_as_it_comes_when_alerts_come_then_they_wait_until_it_is_set(
+    tmp_path: Path, fake: Fake, stand: Stand, nested: dict
+):
+    assert _set(stand, {"persistent": {SETTING: False}}) == 200
+    watch = indexer.Watch(fake.places)
+    _tell(fake, _told(stand))
+    with _filebeat(tmp_path, stand) as alerts:
+        _alert(alerts, *range(10))
+        wait(lambda: "unknown parameter [_type]" in (tmp_path / "filebeat.log").read_text())
+        watch.look()
+        assert watch.absence is not None
+        assert watch.absence.reason == f"OpenSearch 2.19.4 needs the setting {SETTING}: true"
+        assert stand.lines() == []
+        assert _set(stand, {"persistent": nested}) == 200
+        wait(lambda: stand.lines() == [*range(10)])
+    watch.look()
+    assert watch.absence is None
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        ({"number": "7.10.2"}, ""),
+        ({"number": "1.3.20"}, f"OpenSearch 1.3.20 needs the setting {SETTING}: true"),
+        (
+            {"number": "3.1.0"},
+            "OpenSearch 3.1.0 takes nothing from Filebeat 7.10, OpenSearch 2 does",
+        ),
+        (
+            {"number": "2." + "\n" * 9 + "9" * 99},
+            f"OpenSearch 2.{'9' * 18} needs the setting {SETTING}: true",
+        ),
+        ({"number": "x"}, "it does not tell its version"),
+        ({"number": 2}, "OpenSearch 2 needs the setting " + SETTING + ": true"),
+        ({}, "it does not tell its version"),
+        ("2.19", "it does not tell its version"),
+        (None, "it does not tell its version"),
+    ],
+)
+def test_given_a_version_when_presented_then_it_is_said_what_filebeat_makes_of_it(version, reason):
+    assert indexer._unfit(json.dumps({"version": version}).encode()) == reason
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"<html>", b"\xff", b"[" * 60_000])
+def test_given_who_is_no_opensearch_when_it_answers_then_it_is_said(body: bytes):
+    assert indexer._unfit(body) == "it does not tell its version"
 
 
 def test_given_a_certificate_of_somebody_else_when_asked_then_nothing_is_told_it(stand: Stand):
