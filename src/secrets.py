@@ -308,14 +308,15 @@ def share(
     """Put the content into the application's secret and grant it to other applications.
 
     `told` has the endpoint's relations by id, and whether they were granted it before. Returns
-    the secret's id; the leader alone may call it.
+    the secret's id with this model's: in another model none is found without it, and in this one
+    it is the same (juju core/secrets/uri.go, IsLocal). The leader alone may call it.
     """
     secret = put(model, label, content)
     for number, granted in told.items():
         relation = model.get_relation(endpoint, number)
         if relation is not None and not granted:
             secret.grant(relation)
-    return id_of(secret)
+    return f"secret://{model.uuid}/{id_of(secret).removeprefix('secret:')}"
 
 
 def find(model: ops.Model, label: str) -> str:

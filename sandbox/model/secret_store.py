@@ -74,7 +74,8 @@ def labelled(world: World, owner: str, label: str) -> Secret | None:
 def find(world: World, unit: Unit, uri: str | None, label: str | None) -> Secret | None:
     """Find a secret as a unit names it: its id, the owner's label, or a label of its own."""
     if uri is not None:
-        return world.secrets.get(normal(uri))
+        elsewhere = uri.startswith("secret://") and world.uuid != uri.split("/")[2]
+        return None if elsewhere else world.secrets.get(normal(uri))
     if not label:
         return None
     own = labelled(world, unit.app, label) or labelled(world, unit.name, label)

@@ -1,8 +1,9 @@
 """The endpoint `wazuh-api`: the interface wazuh_api_client v0, for dashboards and scripts.
 
 Our side, as the deployed requirers read it: `endpoint` (a URL) and `user_credentials_secret`, the
-id of a Juju secret with `user` and `password` (wazuh-server-operator lib wazuh_api v0). Its
-published schema and its README have two other spellings, which no requirer reads.
+id of a Juju secret with `user` and `password` (wazuh-server-operator lib wazuh_api v0); the id has
+this model's in it, for a requirer in another one.
+Published schema and README have two other spellings, which no requirer reads.
 """
 
 from src import cluster

@@ -342,3 +342,16 @@ def test_given_a_mode_when_a_behaviour_is_derived_then_it_is_that_of_the_version
     assert Behaviour.of("4").peers_break
     assert not Behaviour.of("3.6").leader_hears_itself
     assert not Behaviour.of("3.6").peers_break
+
+
+def test_given_an_id_with_a_model_when_read_then_it_is_found_in_that_model_alone(settled):
+    # juju core/secrets/uri.go: IsLocal.
+    driver = settled(2)
+    identity = _add(driver).removeprefix("secret:")
+    unit = "app/1"
+
+    assert _read(driver, unit, uri=f"secret://{driver.model.uuid}/{identity}") == "first"
+    assert _read(driver, unit, uri=f"secret:{identity}") == "first"
+    hook = driver.until(unit, "update-status")
+    with pytest.raises(ToolError):
+        hook.secret_get(uri=f"secret://6a2f3b1c-0000-4000-8000-000000000000/{identity}")
