@@ -118,8 +118,10 @@ def _enrolment_command(charm: Charm, _event: ops.ActionEvent) -> Results:
         secret_id = secrets.find(charm.model, secrets.ENROLMENT)
     except secrets.UnavailableError as label:
         raise RefusedError(f"not possible yet: the secret {label} cannot be read") from None
-    names, address = charm.picture.juju.names, charm.picture.address
-    return {**enrolment.tell(address or names.service, secret_id)}
+    names, picture = charm.picture.juju.names, charm.picture
+    # Without a node's address people know one: any leads to the application.
+    address = picture.address or ("NODE" if picture.ports else names.service)
+    return {**enrolment.tell(address, secret_id, picture.ports)}
 
 
 def _issue_sender_certificate(charm: Charm, event: ops.ActionEvent) -> Results:

@@ -100,6 +100,7 @@ class WazuhOperatorCharm(ops.CharmBase):
         if chosen:
             self._picture = dataclasses.replace(self.picture, chosen=chosen)
         self._answer_supervisor()
+        self._picture = leader.watch(self.picture)
         if self.picture.is_settled() and not self._occasion.closely:
             self._fetch()
             self._keep_master_state()

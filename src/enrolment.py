@@ -1,23 +1,43 @@
 """How a host becomes an agent: the command that people copy. Pure."""
 
+from collections.abc import Mapping
 
-def tell(address: str, secret_id: str) -> dict[str, str]:
+AGENTS, ENROLMENT, API = "1514", "1515", "55000"
+
+
+def tell(address: str, secret_id: str, ports: Mapping[str, int] | None = None) -> dict[str, str]:
     """Return the action's result: address, command, and where the password is found.
+
+    `ports` are those that differ at this address, by Wazuh's own.
 
     The command asks for the password, so that it stands in no history and no list of processes;
     agent-auth reads it from this file (wazuh/src os_auth/main-client.c).
     """
+    other = ports or {}
     host = f"[{address}]" if ":" in address else address
+    enrolment = f" -p {other[ENROLMENT]}" if ENROLMENT in other else ""
+    port = f"s|<port>{AGENTS}</port>|<port>{other.get(AGENTS)}</port>|"
+    agents = f"; {port}" if AGENTS in other else ""
     command = (
         "sudo sh -c 'umask 077; IFS= read -r word; "
         'echo "$word" > /var/ossec/etc/authd.pass\' && '
-        f"sudo /var/ossec/bin/agent-auth -m {address} && "
-        f"sudo sed -i 's|<address>.*</address>|<address>{address}</address>|' "
+        f"sudo /var/ossec/bin/agent-auth -m {address}{enrolment} && "
+        f"sudo sed -i 's|<address>.*</address>|<address>{address}</address>|{agents}' "
         "/var/ossec/etc/ossec.conf && sudo systemctl restart wazuh-agent"
     )
-    return {
+    found = {
         "address": address,
-        "api": f"https://{host}:55000",
+        "api": f"https://{host}:{other.get(API, API)}",
         "command": command,
         "password": f"juju show-secret --reveal {secret_id}",
     }
+    return found | ({"ports": summary(other)} if other else {})
+
+
+def summary(ports: Mapping[str, int]) -> str:
+    """Say which port of a node leads to which of Wazuh's."""
+    return ", ".join(f"{other} for {port}" for port, other in sorted(ports.items(), key=_number))
+
+
+def _number(item: tuple[str, int]) -> int:
+    return int(item[0])

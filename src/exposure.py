@@ -11,13 +11,14 @@ ANNOTATIONS = "service-annotations"
 POLICY = "external-traffic-policy"
 RANGES = "service-source-ranges"
 OPTIONS = (TYPE, ANNOTATIONS, POLICY, RANGES)
-CLUSTER_IP, LOAD_BALANCER = "ClusterIP", "LoadBalancer"
-_TYPES = (CLUSTER_IP, "NodePort", LOAD_BALANCER)
+CLUSTER_IP, NODE_PORT, LOAD_BALANCER = "ClusterIP", "NodePort", "LoadBalancer"
+_TYPES = (CLUSTER_IP, NODE_PORT, LOAD_BALANCER)
 _POLICIES = ("Cluster", "Local")
 _DEFAULTS = {TYPE: CLUSTER_IP, POLICY: "Cluster"}
 _LONGEST_ANNOTATIONS = 64 * 1024
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 _KEY = re.compile(rf"([a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_LABEL}")
+_NO_PAIRS = "has to be key=value pairs, one a line or by commas, or a JSON object of texts"
 
 
 class BadOptionError(ValueError):
@@ -41,6 +42,11 @@ class Exposure:
     def is_default(self) -> bool:
         """Whether this is the Service as Juju makes it."""
         return self == Exposure()
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether it has an address outside the cluster."""
+        return self.type != CLUSTER_IP
 
     def dump(self) -> str:
         """Return a text that tells one exposure from another; empty for Juju's own."""
@@ -83,14 +89,48 @@ def _range(text: str) -> str:
 def _annotations(text: str) -> dict[str, str]:
     if len(text) > _LONGEST_ANNOTATIONS:
         raise BadOptionError(ANNOTATIONS, f"is longer than {_LONGEST_ANNOTATIONS} characters")
-    found: dict[str, str] = {}
-    for item in _items(text):
-        key, sign, value = (part.strip() for part in item.partition("="))
-        if not sign or not _KEY.fullmatch(key) or not value.isprintable():
-            raise BadOptionError(
-                ANNOTATIONS, "has to be key=value pairs, by commas or line breaks"
-            )
+    found = dict(_pairs(text.strip()))
+    for key, value in found.items():
+        if not _KEY.fullmatch(key) or not value.isprintable():
+            raise BadOptionError(ANNOTATIONS, _NO_PAIRS)
         if "juju.is/" in key or key.startswith("kubectl.kubernetes.io/"):
             raise BadOptionError(ANNOTATIONS, f"{key} belongs to somebody else")
-        found[key] = value
     return dict(sorted(found.items()))
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """Cut keys and values apart, which may hold commas and equals signs themselves.
+
+    A JSON object says where each ends, and so do lines. In a single line a comma ends a value
+    only where what follows looks like the next key.
+    """
+    if text.startswith("{"):
+        return _object(text)
+    items = [line.strip().rstrip(",") for line in text.splitlines() if line.strip(" ,\t")]
+    if len(items) == 1:
+        items = _by_commas(items[0])
+    if not all("=" in item for item in items):
+        raise BadOptionError(ANNOTATIONS, _NO_PAIRS)
+    cut = (item.partition("=") for item in items)
+    return [(key.strip(), value.strip()) for key, _, value in cut]
+
+
+def _by_commas(line: str) -> list[str]:
+    items: list[list[str]] = []
+    for piece in line.split(","):
+        key, sign, _ = piece.partition("=")
+        if not items or (sign and _KEY.fullmatch(key.strip())):
+            items.append([piece])
+        else:
+            items[-1].append(piece)
+    return [",".join(pieces).rstrip(", ") for pieces in items]
+
+
+def _object(text: str) -> list[tuple[str, str]]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadOptionError(ANNOTATIONS, "is not JSON, though it begins with a brace") from None
+    if not all(isinstance(value, str) for value in found.values()):
+        raise BadOptionError(ANNOTATIONS, "has to hold texts alone, as JSON in quotes")
+    return list(found.items())

@@ -7,6 +7,8 @@ from src import digests
 from src.cluster import Names
 
 OPTION = "harden-network"
+PARTLY = "partly"
+"""The mark of a guard of which some may be there."""
 BETWEEN_UNITS = (1516, 8514)
 """Wazuh's cluster, and the channel of the supervisors."""
 

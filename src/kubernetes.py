@@ -6,24 +6,29 @@ operator; seen on Juju 4.0.15). Juju rewrites the ports of the Service and leave
 
 import contextlib
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 from lightkube import Client
 from lightkube.core.exceptions import ApiError, ConfigError, LoadResourceError
 from lightkube.models.core_v1 import ServiceStatus
-from lightkube.resources.core_v1 import Service
+from lightkube.resources.core_v1 import Pod, Service
 from lightkube.resources.networking_v1 import NetworkPolicy
 from lightkube.resources.policy_v1 import PodDisruptionBudget
 from lightkube.types import PatchType
 
 from src.cluster import Names
-from src.exposure import CLUSTER_IP, LOAD_BALANCER, Exposure
+from src.exposure import CLUSTER_IP, LOAD_BALANCER, NODE_PORT, Exposure
 
 OURS = "wazuh-server-operator/annotations"
 """The annotation that names those we made, so that they can be taken away again."""
 _SECONDS = 2.5
+for _name in ("httpcore", "httpx"):
+    # Each line of a log is a hook tool, and these write some twenty for a request.
+    logging.getLogger(_name).setLevel(logging.WARNING)
 _LONGEST_REASON = 200
 
 
@@ -31,19 +36,41 @@ class RefusedError(Exception):
     """Kubernetes did not do it; the text says what and why."""
 
 
-def expose(names: Names, exposure: Exposure) -> str:
-    """Make the application's Service what it is to be; return its address outside, if it has one.
+class PartlyError(RefusedError):
+    """It was not done, but some of it may have been."""
 
-    Nothing is written when it is so already. Each of two requests waits for 2.5 seconds at most.
-    Raises RefusedError.
+
+class UnseenError(RefusedError):
+    """Kubernetes did not tell what is there, so nothing was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Where the Service is reached from outside the cluster."""
+
+    address: str = ""
+    """A load balancer's, or a node's; empty when there is none."""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """The nodes' ports by those they lead to, when it is a node that is reached."""
+
+
+def expose(names: Names, exposure: Exposure, known: str = "") -> Reached:
+    """Make the application's Service what it is to be; return where it is reached.
+
+    Nothing is written when it is so already. Of several nodes the `known` one is kept. Each of
+    three requests waits for 2.5 seconds at most. Raises RefusedError and UnseenError.
     """
-    with _asking(f"the Service cannot be made {exposure.type}"):
+    what = f"the Service cannot be made {exposure.type}"
+    with _asking(what, UnseenError, UnseenError):
         client = _client(names)
         found = client.get(Service, names.application)
+    with _asking(what):
         patch = _patch(found, exposure)
         if patch:
             found = client.patch(Service, names.application, patch, patch_type=PatchType.MERGE)
-    return _address(found.status) if exposure.type == LOAD_BALANCER else ""
+    if exposure.type == NODE_PORT:
+        return Reached(_node(client, names, known), _node_ports(found))
+    return Reached(_address(found.status) if exposure.type == LOAD_BALANCER else "")
 
 
 def harden(names: Names, objects: Sequence[Mapping[str, Any]], *, wanted: bool) -> None:
@@ -51,19 +78,22 @@ def harden(names: Names, objects: Sequence[Mapping[str, Any]], *, wanted: bool) 
 
     They belong to the application's Service, and so go with the application. A charm may make
     them with trust only. Each of three requests waits for 2.5 seconds at most. Raises
-    RefusedError.
+    RefusedError, and PartlyError where some may have been made.
     """
-    what = "a NetworkPolicy and a PodDisruptionBudget cannot be set"
-    with _asking(what, trusted=names.application):
+    what, trusted = "a NetworkPolicy and a PodDisruptionBudget cannot be set", names.application
+    with _asking(what, trusted=trusted):
         client = _client(names)
         if not wanted:
             for content in objects:
                 _delete(client, _GUARDS[content["kind"]], content["metadata"]["name"])
             return
         owner = client.get(Service, names.application).metadata
-        for content in objects:
+    refused: type[RefusedError] = RefusedError
+    for content in objects:
+        with _asking(what, refused, PartlyError, trusted=trusted):
             owned = _owned(content, names.application, owner.uid if owner else None)
             client.apply(owned, field_manager=_MANAGER, force=True)
+        refused = PartlyError
 
 
 def _owned(
@@ -98,9 +128,16 @@ def _client(names: Names) -> Client:
 
 
 @contextlib.contextmanager
-def _asking(what: str, *, trusted: str = "") -> Iterator[None]:
-    """Say what was not done and why, whatever goes wrong. Raises RefusedError.
+def _asking(
+    what: str,
+    refused: type[RefusedError] = RefusedError,
+    unanswered: type[RefusedError] = RefusedError,
+    *,
+    trusted: str = "",
+) -> Iterator[None]:
+    """Say what was not done and why, whatever goes wrong. Raises one of two kinds of errors.
 
+    `unanswered` is for what may have been done all the same.
     `trusted` is the application, where the charm may do it with trust only.
     """
     try:
@@ -109,11 +146,11 @@ def _asking(what: str, *, trusted: str = "") -> Iterator[None]:
         code = error.status.code if error.status else None
         needs = f"; it needs juju trust {trusted} --scope=cluster" if trusted else ""
         lacks = needs if code == httpx.codes.FORBIDDEN else ""
-        raise RefusedError(f"{what}: {code} {_reason(error)}{lacks}") from None
+        raise refused(f"{what}: {code} {_reason(error)}{lacks}") from None
     except httpx.TimeoutException:
-        raise RefusedError(f"{what}: Kubernetes does not answer") from None
+        raise unanswered(f"{what}: Kubernetes does not answer") from None
     except (ConfigError, LoadResourceError, httpx.HTTPError, OSError, ValueError) as error:
-        raise RefusedError(f"{what}: {type(error).__name__}") from None
+        raise unanswered(f"{what}: {type(error).__name__}") from None
 
 
 def _patch(found: Service, exposure: Exposure) -> dict:
@@ -162,3 +199,22 @@ def _address(status: ServiceStatus | None) -> str:
         if point.hostname or point.ip:
             return str(point.hostname or point.ip)
     return ""
+
+
+def _node(client: Client, names: Names, known: str) -> str:
+    """Return the address of a node with one of our pods, the known one if it still has one.
+
+    A charm may read the pods of its model without trust. Where it may not: empty, for all nodes
+    lead to the Service.
+    """
+    try:
+        pods = client.list(Pod, labels={"app.kubernetes.io/name": names.application})
+        found = {pod.status.hostIP for pod in pods if pod.status and pod.status.hostIP}
+    except httpx.HTTPError:
+        return ""
+    return known if known in found else min(found, default="")
+
+
+def _node_ports(service: Service) -> dict[str, int]:
+    ports = (service.spec.ports if service.spec else None) or ()
+    return {str(one.port): one.nodePort for one in ports if one.nodePort}

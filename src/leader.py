@@ -3,6 +3,7 @@
 Only the unit that leads comes here. What a function finds out comes back in a new picture.
 """
 
+import contextlib
 import dataclasses
 import logging
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ def lead(model: ops.Model, picture: Picture, occasion: Occasion, found: secrets.
     contents = {**found, **secrets.read_all(model, secrets.LEADERS_LABELS)}
     related = picture.relations or relations.load(model)
     lent = secrets.borrow(model, network.references(related))
-    heard = network.read(related, juju.names, contents, now, _expose(picture, contents), lent)
+    service = picture.service or _expose(picture, contents, elected=occasion.elected)
+    heard = network.read(related, juju.names, contents, now, service, lent)
     heard = heard.with_guard(*_harden(picture, contents))
     whole = not secrets.first_missing(contents)
     option = state.ENROLMENT_OPTION if juju.password_option else None
@@ -66,30 +68,60 @@ def _share(model: ops.Model, related: relations.Relations, kept: secrets.Kept) -
     return secrets.share(model, secrets.API_CLIENT, content, told, relations.WAZUH_API)
 
 
-def _expose(picture: Picture, contents: secrets.Contents) -> network.Service:
-    """Make the Service what the options say, or say why it is not; nothing stops for it."""
-    key = contents.get(secrets.CLUSTER_KEY)
-    present = network.Service(picture.juju.peers.service, picture.workload.applied.balancer)
+def watch(picture: Picture) -> Picture:
+    """Look whether the Service is still what it was made, and make it so; see what became of it.
+
+    Asks Kubernetes once or twice, and nobody else. Where it does not answer, what was known holds.
+    """
+    key = picture.juju.digest_key
+    if key is None or not picture.watches_service():
+        return picture
+    with contextlib.suppress(exposure.BadOptionError):
+        wanted = exposure.parse(picture.juju.exposure)
+        if picture.service_mark(key, wanted) == picture.juju.peers.service:
+            return dataclasses.replace(picture, service=_ask(picture, key, wanted, watches=True))
+    return picture
+
+
+def _expose(picture: Picture, contents: secrets.Contents, *, elected: bool) -> network.Service:
+    """Make the Service what the options say, or say why it is not; nothing stops for it.
+
+    A new leader asks, for it does not know what became of it since.
+    """
+    key, known = contents.get(secrets.CLUSTER_KEY), picture.known_service()
     if key is None:
-        return present
+        return known
     try:
         wanted = exposure.parse(picture.juju.exposure)
     except exposure.BadOptionError as reason:
-        note = relations.Note(reason.option, reason.reason, bad=True)
-        return dataclasses.replace(present, notes=(note,))
-    if not picture.asks(secrets.digest_key(key), wanted):
-        return present
+        return _noted(known, relations.Note(reason.option, reason.reason, bad=True))
+    digest_key = secrets.digest_key(key)
+    if picture.asks(digest_key, wanted) or (elected and not wanted.is_default):
+        return _ask(picture, digest_key, wanted)
+    return known if wanted.is_outside else network.Service(known.mark)
+
+
+def _ask(
+    picture: Picture, key: str, wanted: exposure.Exposure, *, watches: bool = False
+) -> network.Service:
     from src import kubernetes
 
+    known = picture.known_service()
     try:
-        address = kubernetes.expose(picture.juju.names, wanted)
+        found = kubernetes.expose(picture.juju.names, wanted, known.address)
     except kubernetes.RefusedError as reason:
-        note = relations.Note(exposure.TYPE, str(reason), bad=True)
-        return dataclasses.replace(present, notes=(note,))
-    mark = picture.service_mark(secrets.digest_key(key), wanted)
-    waits = wanted.type == exposure.LOAD_BALANCER and not address
+        if watches and isinstance(reason, kubernetes.UnseenError):
+            logger.warning("it is not known whether the Service is as it was made: %s", reason)
+            return dataclasses.replace(known, notes=picture.notes_on(exposure.OPTIONS))
+        return _noted(known, relations.Note(exposure.TYPE, str(reason), bad=True))
+    service = network.Service(picture.service_mark(key, wanted), found.address, found.ports)
+    waits = wanted.type == exposure.LOAD_BALANCER and not found.address
     note = relations.Note(exposure.TYPE, "waiting for the load balancer's address")
-    return network.Service(mark, address, (note,) if waits else ())
+    return _noted(service, note) if waits else service
+
+
+def _noted(service: network.Service, note: relations.Note) -> network.Service:
+    return dataclasses.replace(service, notes=(note,))
 
 
 def _harden(
@@ -107,7 +139,10 @@ def _harden(
     try:
         kubernetes.harden(names, hardening.objects(names, files.PORTS), wanted=bool(wanted))
     except kubernetes.RefusedError as reason:
-        return None, (relations.Note(hardening.OPTION, str(reason), bad=True),)
+        note = relations.Note(hardening.OPTION, str(reason), bad=True)
+        # What may be there is taken away even when the option is reset before it is whole.
+        partly = isinstance(reason, kubernetes.PartlyError)
+        return hardening.PARTLY if partly else None, (note,)
     return wanted, ()
 
 

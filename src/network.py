@@ -36,7 +36,9 @@ class Service:
     mark: str = ""
     """A keyed digest of what it is; empty for what Juju makes it."""
     address: str = ""
-    """The address that a load balancer gave it."""
+    """Where it is reached from outside: a load balancer's address, or a node's."""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """The nodes' ports by those they lead to, when it is a node that is reached."""
     notes: tuple[Note, ...] = ()
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from src import (
     wazuh,
 )
 from src.cluster import Role
-from src.network import Network
+from src.network import Network, Service
 from src.relations import OPENCTI, OPENSEARCH, Note, Relations
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Picture:
     anything changed there."""
     network: Network | None = None
     """What follows from the relations; None before it was found out."""
+    service: Service | None = None
+    """What Kubernetes said of the Service in this hook; None: it was not asked."""
     leaving: bool = False
     """Whether this unit is being removed."""
     chosen: cluster.Decision | None = None
@@ -78,12 +80,24 @@ class Picture:
         return self.network.address if self.network else self.workload.applied.address
 
     @property
+    def ports(self) -> Mapping[str, int]:
+        """The ports that differ at that address, by those they lead to."""
+        applied = self.workload.applied
+        service = self.network.service if self.network else self.known_service()
+        address = self.network.address if self.network else applied.address
+        return service.ports if address == service.address else {}
+
+    @property
     def notes(self) -> tuple[Note, ...]:
         """What the leader has to say of the relations."""
         if self.network:
             return self.network.notes
         found = self.workload.applied.notes if self.juju.leader else ()
         return tuple(Note(str(one[0]), str(one[1]), bool(one[2])) for one in found)
+
+    def notes_on(self, subjects: Sequence[str]) -> tuple[Note, ...]:
+        """Return what the leader has to say of these endpoints or options."""
+        return tuple(note for note in self.notes if note.subject in subjects)
 
     def next_decision(self) -> cluster.Decision | None:
         """Decide what the leader has to publish now, if anything."""
@@ -218,6 +232,7 @@ class Picture:
             related=self.relations.digest(vault.digest_key) if self.relations else "",
             address=self.network.address if self.network else "",
             balancer=self.network.service.address if self.network else "",
+            ports=self.network.service.ports if self.network else {},
             notes=self._noted(),
             awaits=_awaited(before, checked),
             policy=policy,
@@ -230,19 +245,37 @@ class Picture:
 
     def exposes(self, key: str) -> bool:
         """Tell whether the leader has something to do or to say about the Service."""
-        applied = self.workload.applied
-        said = [list(note) for note in applied.notes if note[0] in exposure.OPTIONS]
+        said = self.notes_on(exposure.OPTIONS)
+        if self.service is not None:
+            return self.service != dataclasses.replace(self.known_service(), notes=said)
         try:
             wanted = exposure.parse(self.juju.exposure)
         except exposure.BadOptionError as reason:
-            return said != [[reason.option, reason.reason, True]]
+            return said != (Note(reason.option, reason.reason, bad=True),)
         return bool(said) or self.asks(key, wanted)
 
     def asks(self, key: str, wanted: exposure.Exposure) -> bool:
         """Tell whether Kubernetes is to be asked: for another Service, or for its address."""
         if self.service_mark(key, wanted) != self.juju.peers.service:
             return True
-        return wanted.type == exposure.LOAD_BALANCER and not self.workload.applied.balancer
+        known = self.workload.applied
+        return wanted.is_outside and not known.balancer and not known.ports
+
+    def watches_service(self) -> bool:
+        """Tell whether to look if the Service is still as it was made, which Kubernetes says.
+
+        Somebody may have changed it, and an address may have come or be another one. Nothing tells
+        so; only a leader looks, only at update-status, and only when Juju's own was changed.
+        """
+        return self.try_again and self.juju.may_publish and bool(self.juju.peers.service)
+
+    def known_service(self) -> Service:
+        """Return what the Service was found to be the last time; this unit may not have led since.
+
+        What nobody made of it, or took back, has no address.
+        """
+        mark, applied = self.juju.peers.service, self.workload.applied
+        return Service(mark, applied.balancer, applied.ports) if mark else Service()
 
     def service_mark(self, key: str, wanted: exposure.Exposure) -> str:
         """Return a keyed digest of a Service other than Juju's own."""

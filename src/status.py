@@ -2,7 +2,7 @@
 
 import ops
 
-from src import cluster, files, origin, rotation, state, wazuh
+from src import cluster, enrolment, files, origin, rotation, state, wazuh
 from src.cluster import Role
 from src.picture import Picture
 from src.relations import Note
@@ -77,9 +77,17 @@ def _unit(picture: Picture, waiting_for: str | None) -> ops.StatusBase:
         return ops.WaitingStatus(report.sentence or _PHASES.get(report.phase, report.phase))
     if not report.ready or report.sentence:
         return ops.WaitingStatus(report.sentence or "not ready yet")
-    reached = f", at {picture.address}" if picture.juju.leader and picture.address else ""
+    reached = _reached(picture) if picture.juju.leader else ""
     told = reached + _configuration(picture) + _left(picture) + _waiting_alerts(picture)
     return ops.ActiveStatus(_serving(picture, decision) + told)
+
+
+def _reached(picture: Picture) -> str:
+    """Say where the application is reached from outside."""
+    if not (picture.address or picture.ports):
+        return ""
+    at = f", at {picture.address or 'any node'}"
+    return f"{at}, port {enrolment.summary(picture.ports)}" if picture.ports else at
 
 
 def _configuration(picture: Picture) -> str:

@@ -96,7 +96,9 @@ class Applied:
     address: str = ""
     """Where the application is reached from outside, as the relations told the leader."""
     balancer: str = ""
-    """The address that a load balancer gave the Service."""
+    """Where the Service is reached from outside: a load balancer's address, or a node's."""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """The nodes' ports by those they lead to, when it is a node that is reached."""
     kept: str = ""
     """The digest of what this unit, as leader, last saw that the secret `master-state` holds."""
     kept_at: str = ""
@@ -346,6 +348,7 @@ _TYPES: dict[str, type | types.UnionType] = {
     "related": str,
     "address": str,
     "balancer": str,
+    "ports": dict,
     "notes": list,
     "leaving": bool,
     "awaits": dict,

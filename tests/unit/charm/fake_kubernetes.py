@@ -1,7 +1,7 @@
 """A Kubernetes API of one Service and its guards: recorded forms, and rules of the real one.
 
-No real API server is asked here. What it keeps of one: a merge patch, `externalTrafficPolicy` for
-outside types only, and answers 403, 409 and none at all.
+No real API server is asked here. What it keeps of one: a merge patch, `externalTrafficPolicy` and
+nodes' ports for outside types only, and answers 403, 409 and none at all.
 """
 
 import copy
@@ -25,7 +25,10 @@ SERVICE = {
     "spec": {
         "type": "ClusterIP",
         "clusterIP": "10.152.183.7",
-        "ports": [{"name": "juju-1514-tcp", "port": 1514, "protocol": "TCP", "targetPort": 1514}],
+        "ports": [
+            {"name": f"juju-{port}-tcp", "port": port, "protocol": "TCP", "targetPort": port}
+            for port in (1514, 1515, 6514, 55000)
+        ],
         "selector": {"app.kubernetes.io/name": "wazuh-server"},
     },
     "status": {"loadBalancer": {}},
@@ -38,8 +41,15 @@ class Kubernetes:
     def __init__(self) -> None:
         self.service: dict[str, Any] = copy.deepcopy(SERVICE)
         self.guards: dict[str, dict[str, Any]] = {}
+        self.nodes: list[str] = []
+        """Where the application's pods are; none: the charm may not read pods."""
         self.asked: list[tuple[str, Any]] = []
         self.fail: int | None = None
+        self.fails = "/"
+        """Only for paths with this in them."""
+        self.drops: str | None = None
+        """It breaks off before it answers for such paths."""
+        self.silent = False
         self.hang: threading.Event | None = None
 
     @property
@@ -50,10 +60,14 @@ class Kubernetes:
         self.asked.append((method, body))
         if self.hang:
             self.hang.wait(30)
-        if self.fail and method in ("PATCH", "DELETE"):
+        if self.silent:
+            return 503, _status(503, "etcd is not there")
+        if self.fail and method in ("PATCH", "DELETE") and self.fails in path:
             return self.fail, _status(self.fail, "services is forbidden\nfor\x1b this user")
         if path.startswith(_GUARDS):
             return self._guard(method, path, body)
+        if path == "/api/v1/namespaces/sec/pods":
+            return self._pods()
         if path != "/api/v1/namespaces/sec/services/wazuh-server":
             return 404, _status(404, "not found")
         if method == "PATCH":
@@ -62,7 +76,26 @@ class Kubernetes:
             if spec["type"] == "ClusterIP" and spec.get("externalTrafficPolicy"):
                 return 422, _status(422, "ExternalTrafficPolicy: only for external types")
             self.service = merged
+            self._open_nodes_ports()
         return 200, self.service
+
+    def _open_nodes_ports(self) -> None:
+        """Give each port one of the nodes' own, as long as the type is for outside."""
+        spec = self.service["spec"]
+        for port in spec["ports"]:
+            if spec["type"] == "ClusterIP":
+                port.pop("nodePort", None)
+            else:
+                port.setdefault("nodePort", _node_port(port["port"]))
+
+    def _pods(self) -> tuple[int, dict[str, Any]]:
+        if not self.nodes:
+            return 403, _status(403, "pods is forbidden")
+        pods = [
+            {"metadata": {"name": f"wazuh-server-{number}"}, "status": {"hostIP": node}}
+            for number, node in enumerate(self.nodes)
+        ]
+        return 200, {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}
 
     def _guard(self, method: str, path: str, body: Any) -> tuple[int, dict[str, Any]]:
         """Keep an object that is applied whole (server-side apply), or take it away."""
@@ -78,6 +111,11 @@ _GUARDS = (
     "/apis/networking.k8s.io/v1/namespaces/sec/networkpolicies/",
     "/apis/policy/v1/namespaces/sec/poddisruptionbudgets/",
 )
+
+
+def _node_port(port: int) -> int:
+    """Return one in Kubernetes' range, 30000 to 32767."""
+    return 30000 + port % 2767
 
 
 def _merged(value: Any, patch: Any) -> Any:
@@ -112,6 +150,9 @@ def serving(folder: Path, monkeypatch) -> Iterator[Kubernetes]:
         def _do(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
+            if kubernetes.drops and kubernetes.drops in self.path:
+                self.close_connection = True
+                return
             code, value = kubernetes.answer(self.command, self.path.partition("?")[0], body)
             content = json.dumps(value).encode()
             self.send_response(code)

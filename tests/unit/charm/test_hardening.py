@@ -145,6 +145,50 @@ def test_given_a_refusal_when_asked_then_it_is_said_and_tried_again_and_all_serv
     assert unit.status.name == "active"
 
 
+@pytest.mark.parametrize("how", ["refused", "unanswered"])
+def test_given_half_of_the_guards_when_the_option_is_reset_then_that_half_is_taken_away(
+    unit, kubernetes, how
+):
+    if how == "refused":
+        kubernetes.fail, kubernetes.fails = 409, "poddisruptionbudgets"
+    else:
+        kubernetes.drops = "poddisruptionbudgets"
+    ask(unit, True)
+    assert unit.status.message.startswith(WHAT)
+    assert [one["kind"] for one in kubernetes.guards.values()] == ["NetworkPolicy"]
+    kubernetes.fail = kubernetes.drops = None
+
+    ask(unit, False)
+
+    assert kubernetes.guards == {}
+    assert "hardened" not in unit.databag
+    assert unit.status.message == "master of 3, epoch 1"
+
+
+def test_given_half_of_the_guards_when_tried_again_then_they_are_whole(unit, kubernetes):
+    kubernetes.fail, kubernetes.fails = 409, "poddisruptionbudgets"
+    ask(unit, True)
+    kubernetes.fail = None
+
+    unit.run("update_status")
+
+    assert len(kubernetes.guards) == 2
+    assert unit.status.message == "master of 3, epoch 1"
+
+
+def test_given_no_trust_when_the_option_is_reset_then_nothing_is_asked_and_nothing_said(
+    unit, kubernetes
+):
+    kubernetes.fail = 403
+    ask(unit, True)
+    before = len(kubernetes.asked)
+
+    ask(unit, False)
+
+    assert len(kubernetes.asked) == before
+    assert unit.status.message == "master of 3, epoch 1"
+
+
 def test_given_a_refusal_when_taking_away_then_it_is_tried_again(unit, kubernetes):
     ask(unit, True)
     kubernetes.fail = 403

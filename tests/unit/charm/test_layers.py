@@ -65,7 +65,17 @@ ALLOWED = {
         "state",
         "wazuh",
     },
-    "status": {"cluster", "files", "origin", "picture", "relations", "rotation", "state", "wazuh"},
+    "status": {
+        "cluster",
+        "enrolment",
+        "files",
+        "origin",
+        "picture",
+        "relations",
+        "rotation",
+        "state",
+        "wazuh",
+    },
     "occasion": {"rotation", "state"},
     "leader": {
         "files",
