@@ -46,6 +46,10 @@ class BadCertificateError(ValueError):
     """A certificate, or a bundle of them, that is not taken; the text says why."""
 
 
+class TooEarlyError(BadCertificateError):
+    """A certificate that is not valid yet: the clock of who issued it may be ahead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A certificate and its private key (PKCS8, no passphrase), both PEM."""
@@ -143,17 +147,20 @@ def check(parts: Sequence[str], private_key: str, now: datetime.datetime) -> Iss
     key = serialization.load_pem_private_key(private_key.encode(), password=None)
     if leaf.public_key() != key.public_key():
         raise BadCertificateError("the certificate is for another key")
-    if not leaf.not_valid_before_utc - _CLOCK_SKEW <= now < leaf.not_valid_after_utc:
-        raise BadCertificateError(
-            f"the certificate is valid from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} "
-            f"to {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC only"
-        )
     chain = _ordered(leaf, authorities)
+    begin = max(one.not_valid_before_utc for one in chain)
+    end = min(one.not_valid_after_utc for one in chain)
+    if not begin - _CLOCK_SKEW <= now < end:
+        early = now < begin - _CLOCK_SKEW and begin < end
+        raise (TooEarlyError if early else BadCertificateError)(
+            f"the certificate is valid from {begin:%Y-%m-%d %H:%M} "
+            f"to {end:%Y-%m-%d %H:%M} UTC only"
+        )
     life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
     return Issued(
         "\n".join(_pem(one).strip() for one in chain),
-        leaf.not_valid_after_utc - life / 3,
-        leaf.not_valid_after_utc,
+        min(leaf.not_valid_after_utc - life / 3, end),
+        end,
     )
 
 

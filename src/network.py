@@ -8,7 +8,7 @@ import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from src import cluster, digests, secrets
+from src import api_certificate, cluster, secrets
 from src.relations import (
     CERTIFICATES,
     INGRESS,
@@ -24,9 +24,6 @@ from src.relations import (
     ingress,
     wazuh_api,
 )
-
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""Names that no other authority signs; what calls a unit from inside knows its certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +53,8 @@ class Network:
     given: Mapping[str, secrets.Content] = field(default_factory=dict, repr=False)
     """New contents of secrets, by label."""
     notes: tuple[Note, ...] = ()
+    until: str = ""
+    """When another authority's certificate, if one serves, ends: ISO 8601, UTC."""
     service: Service = NO_SERVICE
     """What became of the application's Service."""
     hardened: str | None = None
@@ -80,11 +79,14 @@ def read(
     """
     host, notes = _address(relations.first(INGRESS))
     hosts = (*names.hosts(), *dict.fromkeys(filter(None, (host, service.address))))
-    given, more = _certificate(relations.first(CERTIFICATES), names, hosts, contents, now)
+    related = relations.first(CERTIFICATES)
+    given, more = api_certificate.follow(related, names, hosts, contents, now)
     indexer, about = _indexer(relations.first(OPENSEARCH), contents, lent or {}, now)
     opencti, said = _opencti(relations.first(OPENCTI), contents, lent or {})
     address, notes = host or service.address, (*notes, *more, *about, *said, *service.notes)
-    return Network(address, hosts, {**given, **indexer, **opencti}, notes, service)
+    identity = {**contents, **given}.get(secrets.API_IDENTITY, {})
+    brought = {**given, **indexer, **opencti}
+    return Network(address, hosts, brought, notes, identity.get("expiry", ""), service)
 
 
 def references(relations: Relations) -> tuple[str, ...]:
@@ -151,31 +153,6 @@ def _address(relation: Relation | None) -> tuple[str, tuple[Note, ...]]:
     return host, ()
 
 
-def _certificate(
-    relation: Relation | None,
-    names: cluster.Names,
-    hosts: tuple[str, ...],
-    contents: secrets.Contents,
-    now: datetime.datetime,
-) -> tuple[dict[str, secrets.Content], tuple[Note, ...]]:
-    """Follow the certificate of the relation, or go back to our own authority's."""
-    present = contents.get(secrets.API_IDENTITY, {})
-    if relation is None:
-        # Without a certificate our own authority issues one.
-        own = {key: present[key] for key in ("jwt-private", "jwt-public") if key in present}
-        return ({secrets.API_IDENTITY: own} if "request" in present else {}), ()
-    request = _request(names, hosts, contents, now)
-    try:
-        issued = _issued(relation, request, now)
-    except BadDataError as reason:
-        return {secrets.CERTIFICATE_REQUEST: request}, (Note(CERTIFICATES, str(reason), bad=True),)
-    given = {secrets.CERTIFICATE_REQUEST: request}
-    if issued:
-        given[secrets.API_IDENTITY] = present | issued
-        return given, ()
-    return given, (Note(CERTIFICATES, _waiting(relation, present)),)
-
-
 def _indexer(
     relation: Relation | None,
     contents: secrets.Contents,
@@ -218,53 +195,3 @@ def _follow(
         return {}, (Note(endpoint, f"waiting for {relation.application} {what}"),)
     except BadDataError as reason:
         return {}, (Note(endpoint, str(reason), bad=True),)
-
-
-def _waiting(relation: Relation, present: secrets.Content) -> str:
-    if "request" not in present:
-        return f"waiting for {relation.application} to issue the certificate"
-    until = f"{present['expiry'][:16].replace('T', ' ')} UTC"
-    return f"waiting for {relation.application} to renew the certificate, which ends {until}"
-
-
-def _request(
-    names: cluster.Names,
-    hosts: tuple[str, ...],
-    contents: secrets.Contents,
-    now: datetime.datetime,
-) -> secrets.Content:
-    """Return the request to stand: a new one for other names, or when its certificate ages."""
-    asked = " ".join(host for host in hosts if host not in _LOOPBACK)
-    request = contents.get(secrets.CERTIFICATE_REQUEST, {})
-    present = contents.get(secrets.API_IDENTITY, {})
-    answered = present.get("request", "") == _mark(request)
-    aged = answered and now.isoformat() >= present.get("renew-after", "")
-    if request.get("hosts") == asked and not aged:
-        return request
-    from src import certificates
-
-    text, key = certificates.request(names.application, asked.split())
-    return {"signing-request": text.strip(), "private-key": key.strip(), "hosts": asked}
-
-
-def _issued(
-    relation: Relation, request: secrets.Content, now: datetime.datetime
-) -> secrets.Content | None:
-    from src.relations import certificates
-
-    text, key = request["signing-request"], request["private-key"]
-    found = certificates.find(relation.theirs, text, key, now)
-    if found is None:
-        return None
-    return {
-        "certificate": found.chain,
-        "private-key": key,
-        "request": _mark(request),
-        "renew-after": found.renew_after.isoformat(),
-        "expiry": found.expiry.isoformat(),
-    }
-
-
-def _mark(request: secrets.Content) -> str:
-    """Tell one request from another."""
-    return digests.plain(request.get("signing-request", "").encode())[:32]

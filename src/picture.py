@@ -20,7 +20,7 @@ from src import (
 )
 from src.cluster import Role
 from src.network import Network, Service
-from src.relations import OPENCTI, OPENSEARCH, Note, Relations
+from src.relations import CERTIFICATES, OPENCTI, OPENSEARCH, Note, Relations
 
 if TYPE_CHECKING:
     from src.options import Options
@@ -86,6 +86,11 @@ class Picture:
         service = self.network.service if self.network else self.known_service()
         address = self.network.address if self.network else applied.address
         return service.ports if address == service.address else {}
+
+    @property
+    def until(self) -> str:
+        """When another authority's certificate ends, if the leader knows of one."""
+        return self.network.until if self.network else self.workload.applied.until
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -231,6 +236,7 @@ class Picture:
             authorities=authorities,
             related=self.relations.digest(vault.digest_key) if self.relations else "",
             address=self.network.address if self.network else "",
+            until=self.network.until if self.network else "",
             balancer=self.network.service.address if self.network else "",
             ports=self.network.service.ports if self.network else {},
             notes=self._noted(),
@@ -335,7 +341,7 @@ class Picture:
             or self.now.isoformat() >= applied.renew_after
             or ((self.try_again or self.relations is not None) and self.exposes(key))
             or ((self.try_again or self.relations is not None) and self._hardens(key))
-            or (self.try_again and self._lacks_secret())
+            or (self.try_again and self._awaits_others())
             or (wanted is not None and digests.keyed(key, wanted) != applied.password)
             or self._ends_rotation()
             or self.policy() not in (None, applied.policy)
@@ -350,9 +356,13 @@ class Picture:
         said = any(note[0] == hardening.OPTION for note in self.workload.applied.notes)
         return said or self.hardening_mark(key) != self.juju.peers.hardened
 
-    def _lacks_secret(self) -> bool:
-        """Tell whether who lends one was not all there: nobody says when a secret is granted."""
-        return any(note[0] in (OPENCTI, OPENSEARCH) for note in self.workload.applied.notes)
+    def _awaits_others(self) -> bool:
+        """Tell whether something was not all there.
+
+        Nobody says when a secret is granted, nor when a certificate becomes valid.
+        """
+        awaited = (CERTIFICATES, OPENCTI, OPENSEARCH)
+        return any(note[0] in awaited for note in self.workload.applied.notes)
 
     def _ends_rotation(self) -> bool:
         found = self.workload.report.in_force

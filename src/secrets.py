@@ -487,6 +487,18 @@ _FOREIGN = ("certificate", "private-key", "request", "renew-after", "expiry")
 """What another authority's certificate brings with it."""
 
 
+def own_identity(content: Content) -> Content:
+    """Return what is left of the API's identity without its certificate: ours is issued then.
+
+    A rotation of the tokens that is under way goes on.
+    """
+    return {
+        key: value
+        for key, value in content.items()
+        if key.removeprefix(rotation.NEXT) not in _FOREIGN
+    }
+
+
 def _api_identity(found: Contents, wishes: Wishes) -> Content:
     """Follow the certificate of another authority, or have one of our own; tokens are ours."""
     from src import certificates
@@ -499,7 +511,8 @@ def _api_identity(found: Contents, wishes: Wishes) -> Content:
     if "jwt-private" not in present:
         private, public = certificates.token_pair()
         present = {**present, "jwt-private": private.strip(), "jwt-public": public.strip()}
-    if "request" in present or rotation.is_under_way(present):
+    rotates = rotation.is_under_way(present) and "certificate" in present
+    if "request" in present or rotates:
         return present
     name = wishes.hosts[0]
     return _leaf(found, present, name, wishes.hosts, (certificates.SERVER,), wishes.now)

@@ -83,11 +83,12 @@ def _unit(picture: Picture, waiting_for: str | None) -> ops.StatusBase:
 
 
 def _reached(picture: Picture) -> str:
-    """Say where the application is reached from outside."""
+    """Say where the application is reached from outside, and how long its certificate holds."""
+    until = f", certificate until {picture.until[:10]}" if picture.until else ""
     if not (picture.address or picture.ports):
-        return ""
+        return until
     at = f", at {picture.address or 'any node'}"
-    return f"{at}, port {enrolment.summary(picture.ports)}" if picture.ports else at
+    return f"{at}, port {enrolment.summary(picture.ports)}{until}" if picture.ports else at + until
 
 
 def _configuration(picture: Picture) -> str:

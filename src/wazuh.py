@@ -95,6 +95,8 @@ class Applied:
     """A keyed digest of the relations' data, when this unit last read them as leader."""
     address: str = ""
     """Where the application is reached from outside, as the relations told the leader."""
+    until: str = ""
+    """When another authority's certificate, if one serves, ends: ISO 8601, UTC."""
     balancer: str = ""
     """Where the Service is reached from outside: a load balancer's address, or a node's."""
     ports: Mapping[str, int] = field(default_factory=dict)
@@ -347,6 +349,7 @@ _TYPES: dict[str, type | types.UnionType] = {
     "kept_at": str,
     "related": str,
     "address": str,
+    "until": str,
     "balancer": str,
     "ports": dict,
     "notes": list,

@@ -28,6 +28,10 @@ class BadDataError(ValueError):
     """The other side's data are not what the interface says; the text says what is wrong."""
 
 
+class RevokedError(BadDataError):
+    """The other side has taken back what it gave: the key is not to be used any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Relation:
     """One relation, both sides' application databags as they are."""

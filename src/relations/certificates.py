@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Json, ValidationError
 
 from src import certificates
 from src.certificates import Issued
-from src.relations import BadDataError
+from src.relations import BadDataError, NotYetError, RevokedError
 
 _LONGEST = 256 * 1024
 
@@ -64,8 +64,9 @@ def find(
 ) -> Issued | None:
     """Return the certificate given for this request, or None while there is none.
 
-    Raises BadDataError for data of another form, a certificate for another key, one that is not
-    valid now or was revoked, a chain that does not hold, and a request that was refused.
+    Raises BadDataError for data of another form, a certificate for another key, one that has
+    ended, a chain that does not hold, and a request that was refused; RevokedError for one that
+    was revoked; NotYetError for one that is not valid yet.
     """
     data = _read(theirs)
     refused = next((one for one in data.request_errors if _same(one.csr, request)), None)
@@ -77,11 +78,13 @@ def find(
     if entry is None:
         return None
     if entry.revoked:
-        raise BadDataError("the provider revoked the certificate")
+        raise RevokedError("the provider revoked the certificate")
     try:
         return certificates.check(
             [entry.certificate, *(entry.chain or ()), entry.ca], private_key, now
         )
+    except certificates.TooEarlyError as reason:
+        raise NotYetError(str(reason)) from None
     except certificates.BadCertificateError as reason:
         raise BadDataError(str(reason)) from None
 

@@ -13,6 +13,7 @@ from tests.unit.charm.provider import DAY, authority, of_version_6, provide
 from tests.unit.charm.world import Unit, leader, peer_of
 
 ENDPOINT, INTERFACE = "certificates", "tls-certificates"
+MINUTE = datetime.timedelta(minutes=1)
 API, ENROLMENT = "/etc/wazuh-server/files/api/configuration/ssl/", "/etc/wazuh-server/files/etc/"
 
 
@@ -26,6 +27,23 @@ def unit(tmp_path):
     unit = leader(tmp_path)
     unit.relate(ENDPOINT, INTERFACE)
     return unit
+
+
+class Clock:
+    """The charm's clock."""
+
+    def __init__(self) -> None:
+        self.now = datetime.datetime.now(datetime.UTC)
+
+    def at(self, moment: datetime.datetime) -> None:
+        self.now = moment
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr("src.charm._now", lambda: made.now)
+    return made
 
 
 def asked(unit: Unit) -> dict[str, str]:
@@ -199,9 +217,11 @@ BAD = {
     "the data are longer": lambda unit: {"certificates": "[" + " " * 10_000_000 + "]"},
     "not a PEM certificate": lambda unit: _theirs(unit, certificate="a</host><x>"),
     "not a PEM": lambda unit: _theirs(unit, certificate=of_version_6(authority().pem)),
-    "the provider revoked": lambda unit: _theirs(unit, revoked=True),
     "the certificate is for another key": _of_another_key,
     "the certificate is valid from": _expired,
+    "the certificate ends": lambda unit: provide(
+        asked(unit), authority(), life=2 * DAY, age=2 * DAY - MINUTE
+    ),
     "the chain does not lead": _broken_chain,
     "refused by the provider: POLICY no wildcard": lambda unit: {
         "request_errors": json.dumps(
@@ -229,9 +249,157 @@ def test_given_bad_data_when_they_come_then_it_is_blocked_and_the_last_good_serv
 
     assert unit.status.name == "blocked"
     assert unit.status.message.startswith(f"certificates: {reason}")
+    assert f"; the present one ends {first[0].not_valid_after_utc:%Y-%m-%d %H:%M} UTC" in (
+        unit.status.message
+    )
     assert served(unit) == first
     unit.offer(ENDPOINT, provide(asked(unit), root))
     assert unit.status.name == "active"
+
+
+def _own(unit: Unit) -> bool:
+    """Tell whether the application's own authority issued what serves, and that it holds."""
+    (leaf,) = served(unit)
+    own = unit.secrets["certificate-authority"]["certificate"]
+    if leaf.issuer != x509.load_pem_x509_certificate(own.encode()).subject:
+        return False
+    leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(own.encode()))
+    return leaf.not_valid_after_utc > datetime.datetime.now(datetime.UTC) + DAY
+
+
+@pytest.mark.parametrize("left", [-DAY, -MINUTE, 5 * MINUTE])
+def test_given_a_silent_provider_when_its_certificate_ends_then_our_own_authority_serves(
+    unit, root, clock, left
+):
+    unit.offer(ENDPOINT, provide(asked(unit), root))
+    ends = served(unit)[0].not_valid_after_utc
+    clock.at(ends - left)
+
+    unit.run("update_status")
+
+    assert served(unit)[0].not_valid_after_utc > clock.now + DAY
+    assert unit.status.name == "waiting"
+    assert unit.status.message == (
+        "certificates: waiting for other to issue the certificate; "
+        f"the last one ended {ends:%Y-%m-%d %H:%M} UTC, our own authority's serves"
+    )
+    said = unit.status.message
+    own, request = served(unit), asked(unit)
+    for event in ("update_status", "config_changed", "leader_elected"):
+        unit.run(event)
+        assert (served(unit), asked(unit), unit.status.message) == (own, request, said)
+        assert unit.tools["secret_set"] == 0
+
+
+def test_given_a_certificate_that_ages_when_it_has_not_ended_then_it_serves_on(unit, root, clock):
+    unit.offer(ENDPOINT, provide(asked(unit), root))
+    first = served(unit)
+    clock.at(first[0].not_valid_after_utc - 20 * MINUTE)
+
+    unit.run("update_status")
+
+    assert served(unit) == first
+    assert "to renew the certificate, which ends" in unit.status.message
+
+
+def test_given_our_own_instead_when_the_provider_answers_then_its_certificate_serves(
+    unit, root, clock
+):
+    unit.offer(ENDPOINT, provide(asked(unit), root, life=2 * DAY))
+    clock.at(served(unit)[0].not_valid_after_utc)
+    unit.run("update_status")
+    clock.at(datetime.datetime.now(datetime.UTC))
+
+    unit.offer(ENDPOINT, provide(asked(unit), root))
+
+    served(unit)[0].verify_directly_issued_by(root.certificate)
+    assert unit.status.name == "active"
+    assert "past" not in unit.secrets["certificate-request"]
+
+
+def test_given_a_certificate_that_was_revoked_when_told_then_its_key_is_never_used_again(
+    unit, root
+):
+    told = provide(asked(unit), root)
+    unit.offer(ENDPOINT, told)
+    first, before = served(unit)[0], request_of(unit)
+    (row,) = json.loads(told["certificates"])
+
+    unit.offer(ENDPOINT, {"certificates": json.dumps([row | {"revoked": True}])})
+
+    assert _own(unit)
+    assert served(unit)[0].public_key() != first.public_key()
+    assert request_of(unit).public_key() != before.public_key()
+    assert unit.status.message == (
+        "certificates: waiting for other to issue the certificate; "
+        "the last one was revoked, our own authority's serves"
+    )
+    # The provider says it again and again; one new request is enough.
+    wrote = asked(unit)
+    for event in ("update_status", "config_changed"):
+        unit.run(event)
+        assert asked(unit) == wrote
+    unit.offer(ENDPOINT, provide(asked(unit), root))
+    served(unit)[0].verify_directly_issued_by(root.certificate)
+    assert unit.status.name == "active"
+
+
+def test_given_a_certificate_of_the_future_when_its_time_comes_then_it_is_taken(unit, root, clock):
+    unit.offer(ENDPOINT, provide(asked(unit), root, age=-DAY))
+
+    assert unit.status.name == "waiting"
+    assert unit.status.message.startswith("certificates: waiting, the certificate is valid from 2")
+    assert _own(unit)
+    clock.at(clock.now + 2 * DAY)
+    unit.run("update_status")
+    served(unit)[0].verify_directly_issued_by(root.certificate)
+    assert unit.status.name == "active"
+
+
+def test_given_an_authority_between_that_ends_first_when_issued_then_its_end_counts(unit, root):
+    between = authority("between", root, life=10 * DAY)
+
+    unit.offer(ENDPOINT, provide(asked(unit), root, [between]))
+
+    ends = between.certificate.not_valid_after_utc
+    assert unit.status.message.endswith(f", certificate until {ends:%Y-%m-%d}")
+    bad = authority("bad", root, life=-DAY)
+    unit.run("config_changed")
+    unit.offer(ENDPOINT, provide(asked(unit), root, [bad]))
+    assert unit.status.name == "blocked"
+    assert unit.status.message.startswith("certificates: the certificate is valid from")
+
+
+def test_given_a_certificate_when_all_is_well_then_the_leader_says_how_long_it_holds(unit, root):
+    unit.offer(ENDPOINT, provide(asked(unit), root))
+
+    until = served(unit)[0].not_valid_after_utc
+    expected = f"master of 3, epoch 1, certificate until {until:%Y-%m-%d}"
+    assert unit.status.message == expected
+    unit.run("update_status")
+    assert unit.status.message == expected
+    unit.part(ENDPOINT)
+    assert unit.status.message == "master of 3, epoch 1"
+
+
+def test_given_tokens_being_rotated_when_the_relation_goes_then_the_rotation_goes_on(unit, root):
+    unit.offer(ENDPOINT, provide(asked(unit), root))
+    unit.act("rotate-secret", secret="api-identity")
+    coming = unit.secrets["api-identity"]["next-jwt-private"]
+
+    unit.part(ENDPOINT)
+
+    assert unit.secrets["api-identity"]["next-jwt-private"] == coming
+    assert _own(unit)
+    assert unit.status.name == "active"
+    # Juju tells the leader of its own new revision; then the supervisor has all in force.
+    unit.run("leader_elected")
+    key = unit.read("/etc/wazuh-server/files/api/configuration/security/private_key.pem")
+    assert key.strip() == coming
+    unit.report(**{"in-force": unit.desired["generations"]})
+    unit.notice("wazuh-server.local/state")
+    assert unit.secrets["api-identity"]["jwt-private"] == coming
+    assert "next-jwt-private" not in unit.secrets["api-identity"]
 
 
 def test_given_data_of_a_newer_provider_when_they_come_then_what_is_known_is_taken(unit, root):

@@ -33,11 +33,19 @@ ALLOWED = {
     "relations.opencti_connector": {"hosts", "relations", "relations.lent"},
     "relations.opensearch": {"certificates", "hosts", "relations", "relations.lent"},
     "filebeat": {"secrets"},
-    "network": {
+    "api_certificate": {
         "certificates",
         "cluster",
         "digests",
         "relations",
+        "relations.certificates",
+        "secrets",
+    },
+    "network": {
+        "api_certificate",
+        "cluster",
+        "relations",
+        "relations.certificates",
         "relations.ingress",
         "relations.opencti_connector",
         "relations.opensearch",
