@@ -121,7 +121,16 @@ def _enrolment_command(charm: Charm, _event: ops.ActionEvent) -> Results:
     names, picture = charm.picture.juju.names, charm.picture
     # Without a node's address people know one: any leads to the application.
     address = picture.address or ("NODE" if picture.ports else names.service)
-    return {**enrolment.tell(address, secret_id, picture.ports)}
+    return {**enrolment.tell(address, secret_id, picture.ports, _authority(charm, address))}
+
+
+def _authority(charm: Charm, address: str) -> str:
+    """Return whom a host has to know to check that it enrols here; empty where that is unknown."""
+    try:
+        labels = (secrets.API_IDENTITY, secrets.AUTHORITY)
+        return secrets.checked_by(secrets.read_all(charm.model, labels), address)
+    except secrets.UnavailableError:
+        return ""
 
 
 def _issue_sender_certificate(charm: Charm, event: ops.ActionEvent) -> Results:

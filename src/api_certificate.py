@@ -125,6 +125,7 @@ def _issued(
         "request": _mark(request),
         "renew-after": found.renew_after.isoformat(),
         "expiry": found.expiry.isoformat(),
+        "authority": found.authority,
     }
     if _ends(issued, now):
         raise BadDataError(

@@ -66,6 +66,8 @@ class Issued:
     """The certificate and those between it and its root, PEM, in the order servers send them."""
     renew_after: datetime.datetime
     expiry: datetime.datetime
+    authority: str
+    """Whom the other side has to know to check the chain, PEM."""
 
 
 def make_authority(name: str, now: datetime.datetime) -> Pair:
@@ -161,6 +163,7 @@ def check(parts: Sequence[str], private_key: str, now: datetime.datetime) -> Iss
         "\n".join(_pem(one).strip() for one in chain),
         min(leaf.not_valid_after_utc - life / 3, end),
         end,
+        _pem(next((one for one in authorities if _issued(one, chain[-1])), chain[-1])).strip(),
     )
 
 

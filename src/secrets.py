@@ -483,7 +483,23 @@ def trusted(authority: Content) -> str:
     return "\n".join(text for text in found if text)
 
 
-_FOREIGN = ("certificate", "private-key", "request", "renew-after", "expiry")
+def checked_by(contents: Contents, address: str) -> str:
+    """Return the authorities by which who calls this address can check the certificate, PEM.
+
+    Empty where the certificate does not hold for the address, or nobody told its authority.
+    """
+    from src import certificates
+
+    identity = rotation.effective(contents.get(API_IDENTITY, {}))
+    held = identity.get("certificate")
+    if not held or address not in certificates.names(held):
+        return ""
+    if "request" in identity:
+        return identity.get("authority", "")
+    return trusted(contents.get(AUTHORITY, {}))
+
+
+_FOREIGN = ("certificate", "private-key", "request", "renew-after", "expiry", "authority")
 """What another authority's certificate brings with it."""
 
 

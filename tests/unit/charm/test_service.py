@@ -228,7 +228,9 @@ def test_given_node_ports_when_set_then_status_and_command_tell_address_and_port
     assert results["address"] == "192.0.2.11"
     assert results["ports"] == told
     assert results["api"] == "https://192.0.2.11:32427"
-    assert "agent-auth -m 192.0.2.11 -p 31515 &&" in results["command"]
+    assert (
+        "agent-auth -m 192.0.2.11 -p 31515 -v /var/ossec/etc/rootca.pem &&" in results["command"]
+    )
     assert "s|<port>1514</port>|<port>31514</port>|" in results["command"]
     kubernetes.nodes = ["192.0.2.11", "192.0.2.10"]
     unit.run("update_status")
