@@ -7,14 +7,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from sandbox.cluster import PROJECT
 from sandbox.demo.cluster import Cluster
 from sandbox.driver import Driver
-from tests.integration.drivers import Deployment, OnJuju, OnSandbox
+from tests.integration.drivers import UNITS, Deployment, OnJuju, OnSandbox, whole
 
 _LIMIT = 1500
 
@@ -35,11 +35,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--driver", choices=["sandbox", "juju"], default="sandbox")
     group.addoption("--charm-file", help="a packed charm; without it the sandbox takes the tree")
     group.addoption("--wazuh-server-image", help="the image, as Juju takes an OCI resource")
+    group.addoption(
+        "--neighbour",
+        action="append",
+        metavar="ENDPOINT=OFFER",
+        help="an offer of another model to relate at an endpoint; may be given again",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Look at the demo first; leave out, on a controller, what only the sandbox can do or see."""
-    items.sort(key=lambda item: not _is_of_demo(item))
+    """Look at the demo first, then at the application that both drivers have.
+
+    What only the sandbox can do or see is left out on a controller.
+    """
+    items.sort(key=lambda item: (not _needs(item, "demo"), not _needs(item, "deployed")))
     if config.getoption("--driver") == "juju":
         skip = pytest.mark.skip(reason="looks into the sandbox")
         for item in items:
@@ -49,17 +58,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """End the demo's cluster after the last test that looks at it: two cores have enough to do."""
-    demo = getattr(item, "funcargs", {}).get("demo")
-    if demo is not None and not (nextitem and _is_of_demo(nextitem)):
-        demo.driver.destroy()
+    """End a cluster after the last test that looks at it: two cores have enough to do."""
+    found = getattr(item, "funcargs", {})
+    if "demo" in found and not _needs(nextitem, "demo"):
+        found["demo"].driver.destroy()
+    if "deployed" in found and not _needs(nextitem, "deployed"):
+        found["deployed"].destroy()
 
 
-def _is_of_demo(item: pytest.Item) -> bool:
-    return "demo" in getattr(item, "fixturenames", ())
+def _needs(item: pytest.Item | None, fixture: str) -> bool:
+    return fixture in getattr(item, "fixturenames", ())
 
 
-@pytest.fixture(scope="module")
+def _for_how_long(fixture_name: str, config: pytest.Config) -> Literal["session", "module"]:
+    """On a controller pytest-operator makes a model for each module."""
+    return "session" if config.getoption("--driver") == "sandbox" else "module"
+
+
+@pytest.fixture(scope=_for_how_long)
 def deployment(request: pytest.FixtureRequest) -> Deployment:
     """Where the application is deployed, as the command line says."""
     given = request.config.getoption("--charm-file") or os.environ.get("WAZUH_SERVER_CHARM")
@@ -69,10 +85,30 @@ def deployment(request: pytest.FixtureRequest) -> Deployment:
     image = request.config.getoption("--wazuh-server-image")
     if not given or not image:
         pytest.fail("on Juju, name --charm-file and --wazuh-server-image")
-    return OnJuju(charm, image, request.getfixturevalue("ops_test").model_full_name)
+    offers = dict(pair.split("=", 1) for pair in request.config.getoption("--neighbour") or ())
+    return OnJuju(charm, image, request.getfixturevalue("ops_test").model_full_name, offers)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope=_for_how_long)
+def deployed(deployment: Deployment) -> Iterator[Deployment]:
+    """Deployed once for all tests that leave it whole."""
+    deployment.deploy(UNITS)
+    try:
+        yield deployment
+    finally:
+        deployment.destroy()
+
+
+@pytest.fixture
+def application(deployed: Deployment) -> Deployment:
+    """Three units, whole, however the test before it ended."""
+    if len(deployed.units()) != UNITS:
+        deployed.scale(UNITS)
+    whole(deployed, UNITS)
+    return deployed
+
+
+@pytest.fixture(scope=_for_how_long)
 def other_charm(deployment: Deployment) -> Path:
     """Another build of the charm to refresh to; on the sandbox the tree, where it can be had."""
     return PROJECT if isinstance(deployment, OnSandbox) else deployment.charm

@@ -15,9 +15,11 @@ from typing import Any, Protocol
 from sandbox.driver import CommandFailedError, Driver, NeverHappenedError
 from sandbox.model import charm as declared
 from sandbox.packing import metadata
+from tests.integration.neighbours import Neighbour, neighbour
 
 APPLICATION = "wazuh-server"
 IMAGE = "wazuh-server-image"
+UNITS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,24 @@ class Deployment(Protocol):
         """Delete a unit's pod; Kubernetes makes another."""
         ...
 
+    def lose_node(self, unit: str) -> None:
+        """Have a unit's pod gone until `restore_node`; its volume stays."""
+        ...
+
+    def restore_node(self, unit: str) -> None:
+        """Have the pod made again."""
+        ...
+
     def integrate(self, endpoint: str) -> bool:
         """Relate to a neighbour for the endpoint; False when there is none to be had here."""
+        ...
+
+    def told(self, endpoint: str) -> Mapping[str, str]:
+        """Return what the application tells at an endpoint; nothing while none is related."""
+        ...
+
+    def heard(self, endpoint: str) -> Mapping[str, str]:
+        """Return what the application is told at an endpoint; nothing while none is related."""
         ...
 
     def remove_relation(self, endpoint: str) -> None:
@@ -152,6 +170,8 @@ class OnSandbox:
 
     charm: Path
     driver: Driver = field(default_factory=lambda: Driver("tests-charm"))
+    neighbours: dict[str, Neighbour] = field(default_factory=dict)
+    """Those that are related, by endpoint."""
 
     def deploy(self, units: int) -> None:
         self.driver.destroy()
@@ -177,6 +197,9 @@ class OnSandbox:
         return Outcome(record["status"] == "completed", record["message"], record["results"])
 
     def units(self) -> list[Unit]:
+        """Whoever looks has the neighbours answer first, who have no hooks of their own."""
+        for one in self.neighbours.values():
+            one.follow()
         return _units(self.driver.status())
 
     def version(self) -> str:
@@ -191,17 +214,35 @@ class OnSandbox:
     def delete_pod(self, unit: str) -> None:
         self.driver.juju("kill", unit)
 
+    def lose_node(self, unit: str) -> None:
+        self.driver.juju("lose-node", unit, "--keep-volume", "--never")
+
+    def restore_node(self, unit: str) -> None:
+        self.driver.juju("restore-node", unit)
+
     def integrate(self, endpoint: str) -> bool:
-        return False
+        self.neighbours[endpoint] = neighbour(self.driver, endpoint)
+        self.neighbours[endpoint].relate()
+        return True
+
+    def told(self, endpoint: str) -> Mapping[str, str]:
+        found = self.neighbours.get(endpoint)
+        return self.driver.told(found.name) if found else {}
+
+    def heard(self, endpoint: str) -> Mapping[str, str]:
+        unit = self.units()[0].name
+        return _heard({unit: self.driver.show_unit(unit)}, endpoint)
 
     def remove_relation(self, endpoint: str) -> None:
-        raise NotImplementedError(endpoint)
+        self.neighbours[endpoint].part()
 
     def destroy(self) -> None:
         self.driver.destroy()
 
 
-#: Endpoint to a charm, its channel and the endpoint of it that is meant.
+_EVERY_NODE = ("--selector", "kubernetes.io/os=linux")
+#: Endpoint to a charm, its channel and the endpoint of it that is meant. The others' charms run on
+#: machines, or need half a dozen more: they are had by an offer (`--neighbour ENDPOINT=OFFER`).
 NEIGHBOURS = {
     "certificates": ("self-signed-certificates", "1/stable", "certificates"),
     "ingress": ("traefik-k8s", "latest/stable", "traefik-route"),
@@ -216,6 +257,8 @@ class OnJuju:
     image: str
     model: str
     """The model as `juju -m` takes it: `controller:name`."""
+    offers: Mapping[str, str] = field(default_factory=dict)
+    """Endpoint to the offer of another model, as `juju integrate` takes it."""
 
     def deploy(self, units: int) -> None:
         resource = f"{IMAGE}={self.image}"
@@ -262,27 +305,58 @@ class OnJuju:
         return self._juju("ssh", "--container", APPLICATION, unit, *program)
 
     def delete_pod(self, unit: str) -> None:
-        name = self.model.rpartition(":")[2].rpartition("/")[2]
-        command = ["kubectl", "-n", name, "delete", "pod", unit.replace("/", "-"), "--wait=false"]
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        self._kubectl("delete", "pod", unit.replace("/", "-"), "--wait=false")
+
+    def lose_node(self, unit: str) -> None:
+        """Keep Kubernetes from placing pods, then delete this one: it stays away."""
+        self._kubectl("cordon", *_EVERY_NODE)
+        self._kubectl("delete", "pod", unit.replace("/", "-"), "--grace-period=0", "--force")
+
+    def restore_node(self, unit: str) -> None:
+        self._kubectl("uncordon", *_EVERY_NODE)
 
     def integrate(self, endpoint: str) -> bool:
-        if endpoint not in NEIGHBOURS:
+        if endpoint not in NEIGHBOURS and endpoint not in self.offers:
             return False
-        charm, channel, theirs = NEIGHBOURS[endpoint]
-        self._juju("deploy", charm, "--channel", channel, "--trust", check=False)
-        self._juju("integrate", f"{APPLICATION}:{endpoint}", f"{charm}:{theirs}")
+        if endpoint not in self.offers:
+            charm, channel, _ = NEIGHBOURS[endpoint]
+            if charm not in self._status()["applications"]:
+                self._juju("deploy", charm, "--channel", channel, "--trust")
+        self._juju("integrate", f"{APPLICATION}:{endpoint}", self._other_end(endpoint))
         return True
 
+    def told(self, endpoint: str) -> Mapping[str, str]:
+        (leader,) = [unit.name for unit in self.units() if unit.leader]
+        script = f"relation-get -r $(relation-ids {endpoint}) --app --format json - {leader}"
+        shown = self._juju("exec", "--unit", leader, "--", script, check=False)
+        return json.loads(shown) if shown.startswith("{") else {}
+
+    def heard(self, endpoint: str) -> Mapping[str, str]:
+        unit = self.units()[0].name
+        return _heard(json.loads(self._juju("show-unit", unit, "--format", "json")), endpoint)
+
     def remove_relation(self, endpoint: str) -> None:
+        other = self._other_end(endpoint)
+        if endpoint in self.offers:
+            other = other.rpartition(".")[2]
+        self._juju("remove-relation", f"{APPLICATION}:{endpoint}", other)
+
+    def _other_end(self, endpoint: str) -> str:
+        if endpoint in self.offers:
+            return self.offers[endpoint]
         charm, _, theirs = NEIGHBOURS[endpoint]
-        self._juju("remove-relation", f"{APPLICATION}:{endpoint}", f"{charm}:{theirs}")
+        return f"{charm}:{theirs}"
 
     def destroy(self) -> None:
         """Leave it to pytest-operator, which keeps the model when it is asked to."""
 
     def _status(self) -> dict[str, Any]:
         return json.loads(self._juju("status", "--format", "json"))
+
+    def _kubectl(self, *words: str) -> None:
+        name = self.model.rpartition(":")[2].rpartition("/")[2]
+        command = ["kubectl", "-n", name, *words]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
 
     def _juju(self, command: str, *words: str, check: bool = True) -> str:
         done = subprocess.run(
@@ -311,6 +385,13 @@ def _units(status: Mapping[str, Any]) -> list[Unit]:
         )
         for name, unit in sorted(found.items())
     ]
+
+
+def _heard(shown: Mapping[str, Any], endpoint: str) -> Mapping[str, str]:
+    """Read `juju show-unit --format json`."""
+    (about,) = shown.values()
+    found = [one for one in about.get("relation-info") or [] if one["endpoint"] == endpoint]
+    return found[0].get("application-data") or {} if found else {}
 
 
 def _version(status: Mapping[str, Any]) -> str:

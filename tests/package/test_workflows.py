@@ -56,3 +56,16 @@ def test_given_renovate_s_patterns_when_tried_then_they_find_what_they_are_for()
     }
     assert found >= {"charmcraft", "charmlint", "tox", "uv"}
     assert re.search(source, (ROOT / "rockcraft.yaml").read_text())
+
+
+@pytest.mark.parametrize(("workflow", "job"), [("integration", "image"), ("release", "release")])
+def test_given_the_architectures_when_built_and_released_then_none_is_left_out(
+    workflow: str, job: str
+) -> None:
+    found = yaml.safe_load((ROOT / f".github/workflows/{workflow}.yaml").read_text())
+    matrix = found["jobs"][job]["strategy"]["matrix"]["include"]
+
+    for declared in ("charmcraft.yaml", "rockcraft.yaml"):
+        platforms = yaml.safe_load((ROOT / declared).read_text())["platforms"]
+        assert {one["arch"] for one in matrix} == set(platforms)
+    assert all(one["runner"].endswith("-arm") == (one["arch"] == "arm64") for one in matrix)

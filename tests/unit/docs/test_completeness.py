@@ -1,9 +1,11 @@
 """All that charmcraft.yaml declares has a test and a page; the pages are current."""
 
+import ast
 import hashlib
 import importlib
 import re
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from src import files, secrets
+from src import files, hardening, relations, secrets, state
 
 ROOT = Path(__file__).resolve().parents[3]
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -33,6 +35,11 @@ _KINDS = {
     "resource": _DECLARED.get("resources", {}),
 }
 _ALL = [(kind, name) for kind, found in _KINDS.items() for name in found]
+_OF_PEOPLE = [
+    (kind, name)
+    for kind, name in _ALL
+    if kind in {"option", "action", "endpoint"} and name not in _DECLARED["peers"]
+]
 
 
 def _module(name: str) -> ModuleType:
@@ -43,57 +50,172 @@ def _module(name: str) -> ModuleType:
         sys.path.pop(0)
 
 
-@pytest.fixture(scope="module")
-def tests() -> str:
-    """All tests but this package's, and the demo, whose every line is a test's."""
-    folders = [ROOT / "tests", ROOT / "sandbox/demo"]
-    found = [path for folder in folders for path in folder.rglob("*.py")]
-    return "\n".join(path.read_text() for path in found if Path(__file__).parent != path.parent)
+#: What the deployed application is not asked for, why, and where it is tested.
+_NOT_DEPLOYED = {
+    **dict.fromkeys(
+        (
+            "service-type",
+            "service-annotations",
+            "external-traffic-policy",
+            "service-source-ranges",
+        ),
+        ("needs a load balancer, or Kubernetes' API", "tests/unit/charm/test_service.py"),
+    ),
+    "harden-network": ("needs Kubernetes' API and trust", "tests/unit/charm/test_hardening.py"),
+    "custom-config-ssh-key": (
+        "needs a host that takes the key: a real sshd does",
+        "tests/unit/repository/test_ssh.py",
+    ),
+    "logs-ca-cert": (
+        "needs senders of another authority: a real rsyslogd is one",
+        "tests/unit/charm/test_logs_ca_cert.py",
+    ),
+}
+
+
+def _trees(folder: Path) -> list[ast.Module]:
+    """Return all tests of a folder but this one's."""
+    found = [path for path in folder.rglob("test_*.py") if path.parent != Path(__file__).parent]
+    return [ast.parse(path.read_text()) for path in found]
+
+
+def _used(trees: list[ast.Module]) -> set[str]:
+    """Return what tests set, run or look into, and not what their words happen to be.
+
+    That is: arguments of calls, keys of tables and of lookups, items of lists, the tables' own
+    keywords, and constants of the charm that hold a name.
+    """
+    found: set[str] = set()
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        match node:
+            case ast.Call():
+                found |= set(_texts(node.args))
+                found |= {word.arg.replace("_", "-") for word in node.keywords if word.arg}
+                found |= set(_texts([word.value for word in node.keywords]))
+            case ast.Dict():
+                found |= set(_texts([key for key in node.keys if key]))
+            case ast.List() | ast.Tuple() | ast.Set():
+                found |= set(_texts(node.elts))
+            case ast.Subscript():
+                found |= set(_texts([node.slice]))
+            case ast.Assign():
+                found |= set(_texts([node.value]))
+    return found
+
+
+def _texts(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        match node:
+            case ast.Constant(value=str(text)):
+                # As on a command line: name=value, application:endpoint.
+                yield text.partition("=")[0].rpartition(":")[2]
+            case ast.JoinedStr(values=[ast.Constant(value=str(text)), *_]):
+                yield text.partition("=")[0].rpartition(":")[2]
+            case ast.Attribute(value=ast.Name(id=module), attr=name):
+                value = getattr(_CONSTANTS.get(module), name, None)
+                if isinstance(value, str):
+                    yield value
+
+
+_CONSTANTS = {"relations": relations, "state": state, "hardening": hardening}
 
 
 @pytest.fixture(scope="module")
-def written() -> str:
-    """All pages written by hand."""
-    pages = [path for path in (ROOT / "docs").rglob("*.md") if "generated" not in path.parts]
-    return "\n".join(path.read_text() for path in pages)
+def pages() -> Mapping[str, str]:
+    """The pages made from what is declared, by name."""
+    return _module("references").pages()
 
 
-def _mentions(text: str, name: str) -> bool:
-    """Say whether a name stands in a text as a word, as itself or as Python writes it."""
-    forms = {name, name.replace("-", "_")}
-    return any(re.search(rf"(?<![\w-]){re.escape(form)}(?![\w-])", text) for form in forms)
+@pytest.fixture(scope="module")
+def tested() -> set[str]:
+    """All names that tests use."""
+    return _used(_trees(ROOT / "tests"))
+
+
+@pytest.fixture(scope="module")
+def deployed() -> set[str]:
+    """All names that tests of the deployed application use."""
+    return _used(_trees(ROOT / "tests/integration"))
+
+
+def _entries(text: str) -> set[str]:
+    """Return what a page tells how to use: what a command names, and what a table is about."""
+    found: set[str] = set()
+    fenced = re.findall(r"```[a-z]*\n(.*?)```", text, re.DOTALL)
+    for block in (*fenced, *re.findall(r"^ {4}juju .*", text, re.MULTILINE)):
+        found |= set(re.findall(r"(?:^|[\s:])([a-z][a-z0-9-]*)(?==|\s|$)", block))
+    for line in text.splitlines():
+        if line.startswith("| `"):
+            found |= set(re.findall(r"`([a-z0-9-]+)`", line.split("|")[1]))
+        if line.startswith(("#", "- `")):
+            found |= set(re.findall(r"`([a-z0-9-]+)`", line))
+        found |= set(
+            re.findall(r"`juju (?:run|config|integrate) [^`]*?([a-z-]+)(?:=[^`]*)?`", line)
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def written() -> set[str]:
+    """What the pages tell that are written by hand for people with a task."""
+    pages = (ROOT / "docs/how-to").glob("*.md")
+    return {name for page in pages for name in _entries(page.read_text())}
 
 
 @pytest.mark.parametrize(("kind", "name"), _ALL)
-def test_given_what_is_declared_when_tests_are_searched_then_one_names_it(
-    tests: str, kind: str, name: str
+def test_given_what_is_declared_when_tests_are_searched_then_one_uses_it(
+    tested: set[str], kind: str, name: str
 ) -> None:
-    assert _mentions(tests, name), f"no test names the {kind} {name}"
+    assert name in tested, f"no test uses the {kind} {name}"
+
+
+@pytest.mark.parametrize(("kind", "name"), _OF_PEOPLE)
+def test_given_what_people_use_when_deployed_then_a_test_uses_it_or_says_where_another_does(
+    deployed: set[str], kind: str, name: str
+) -> None:
+    if name in _NOT_DEPLOYED:
+        _, where = _NOT_DEPLOYED[name]
+        assert name in _used([ast.parse((ROOT / where).read_text())]), f"{where}: no {kind} {name}"
+        assert name not in deployed, f"{name} is used: take it from the list"
+    else:
+        assert name in deployed, f"no test in tests/integration uses the {kind} {name}"
+
+
+def test_given_words_about_a_name_when_searched_then_they_are_neither_a_test_nor_an_entry() -> (
+    None
+):
+    talk = ast.parse(
+        'def test_x():\n    """Of log-level."""\n    assert x != "log-level"  # log-level'
+    )
+    use = ast.parse('def test_x():\n    driver.config({"log-level": "debug"})')
+
+    assert "log-level" not in _used([talk])
+    assert "log-level" in _used([use])
+    assert _entries("The option `log-level` is a word here.") == set()
+    assert "log-level" in _entries("| `log-level` (info) | info |")
+    assert "log-level" in _entries("```\njuju config wazuh-server log-level=debug\n```")
 
 
 @pytest.mark.parametrize(("kind", "name"), _ALL)
 def test_given_what_is_declared_when_references_are_made_then_they_describe_it(
-    kind: str, name: str
+    pages: Mapping[str, str], kind: str, name: str
 ) -> None:
-    pages = "\n".join(_module("references").pages().values())
+    text = "\n".join(pages.values())
     about = _KINDS[kind][name]
 
-    assert f"`{name}`\n" in pages
+    assert f"`{name}`\n" in text
     if kind != "endpoint" or name not in _DECLARED["peers"]:
         assert len(about.get("description", "")) > 20, f"{kind} {name} has no description"
     for parameter, of in about.get("params", {}).items():
-        assert f"`{parameter}`" in pages
+        assert f"`{parameter}`" in text
         assert of.get("description"), f"{name} {parameter} has no description"
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [pair for pair in _ALL if pair[0] in {"option", "action", "endpoint"}]
-)
-def test_given_what_people_use_when_pages_are_searched_then_one_written_by_hand_names_it(
-    written: str, kind: str, name: str
+@pytest.mark.parametrize(("kind", "name"), _OF_PEOPLE)
+def test_given_what_people_use_when_pages_are_searched_then_a_how_to_tells_it(
+    written: set[str], kind: str, name: str
 ) -> None:
-    if name not in _DECLARED["peers"]:
-        assert _mentions(written, name), f"no page in docs/ names the {kind} {name}"
+    assert name in written, f"no page in docs/how-to tells how to use the {kind} {name}"
 
 
 def test_given_the_application_s_secrets_when_the_page_is_read_then_it_says_what_each_allows() -> (
@@ -112,8 +234,10 @@ def test_given_the_ports_when_the_page_is_read_then_it_has_each() -> None:
         assert f"| {port} |" in page
 
 
-def test_given_the_sentences_of_statuses_when_references_are_made_then_each_is_there() -> None:
-    page = _module("references").pages()["statuses.md"]
+def test_given_the_sentences_of_statuses_when_references_are_made_then_each_is_there(
+    pages: Mapping[str, str],
+) -> None:
+    page = pages["statuses.md"]
 
     for sentence in ("starting Wazuh", "master of <", "worker of <", "no connection to"):
         assert sentence in page
