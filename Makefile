@@ -11,6 +11,7 @@ help:        ## Show the targets
 tools:
 	@scripts/bring
 demo: tools  ## Run the main job in the sandbox: three units, agents, logs, rules, a lost master (DEMO="--json FILE")
+	@[ -x .tox/sandbox/bin/python ] || echo "Getting ready; this once it takes some minutes: Python packages, then Pebble is built"
 	@$(TOX) -qq -e sandbox -- python -m sandbox.demo $(DEMO)
 moves: tools ## Move and kill the master under load at the real clock, and count (MOVES="--moves 10 --kills 10")
 	@$(TOX) -qq -e sandbox -- python -m sandbox.moves $(MOVES)
