@@ -5,7 +5,7 @@ PACKED = WAZUH_SERVER_CHARM=$$(ls -t *.charm | head -n 1)
 # A Python 3.12 that pyenv keeps is found too; the tests run on it beside the machine's own.
 export PATH := $(PATH):$(subst $() ,:,$(wildcard $(HOME)/.pyenv/versions/3.12.*/bin))
 
-.PHONY: help tools demo moves test format lint unit sandbox integration traefik pack docs docs-links clean
+.PHONY: help tools demo moves test format lint unit sandbox integration traefik kubernetes pack docs docs-links clean
 help:        ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 tools:
@@ -43,6 +43,8 @@ integration: tools ## Run the deployed cluster's tests on the sandbox, or on Juj
 	$(TOX) -e integration -- tests/integration $(ARGS)
 traefik: tools ## Enrol, log in and send logs through a real Traefik (built once, a quarter of an hour) while units go
 	$(TOX) -e traefik
+kubernetes: tools ## Ask a real kube-apiserver (built once, some minutes) what the charm asks Kubernetes
+	$(TOX) -e kubernetes
 clean:       ## Remove what the targets made (a running model is destroyed first)
 	@if [ -x .tox/sandbox/bin/python ]; then ./sandbox/juju destroy-model --all --no-prompt || true; fi
 	rm -rf .tools .tox .venv .sandbox *.charm
