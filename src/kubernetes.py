@@ -22,6 +22,7 @@ from lightkube.types import PatchType
 
 from src.cluster import Names
 from src.exposure import CLUSTER_IP, LOAD_BALANCER, NODE_PORT, Exposure
+from src.hosts import is_host
 
 OURS = "wazuh-server-operator/annotations"
 """The annotation that names those we made, so that they can be taken away again."""
@@ -193,11 +194,14 @@ def _reason(error: ApiError) -> str:
 
 
 def _address(status: ServiceStatus | None) -> str:
-    """Return the first address of the load balancer; empty while it has none."""
+    """Return the first address of the load balancer; empty while it has none.
+
+    It goes into a certificate and a command that people copy: so nothing else is taken.
+    """
     balancer = status.loadBalancer if status else None
     for point in (balancer.ingress if balancer else None) or ():
-        if point.hostname or point.ip:
-            return str(point.hostname or point.ip)
+        if is_host(address := str(point.hostname or point.ip or "")):
+            return address
     return ""
 
 
@@ -209,10 +213,10 @@ def _node(client: Client, names: Names, known: str) -> str:
     """
     try:
         pods = client.list(Pod, labels={"app.kubernetes.io/name": names.application})
-        found = {pod.status.hostIP for pod in pods if pod.status and pod.status.hostIP}
+        found = {str(pod.status.hostIP) for pod in pods if pod.status}
     except httpx.HTTPError:
         return ""
-    return known if known in found else min(found, default="")
+    return known if known in found else min(filter(is_host, found), default="")
 
 
 def _node_ports(service: Service) -> dict[str, int]:

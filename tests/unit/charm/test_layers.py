@@ -23,7 +23,7 @@ ALLOWED = {
     "overview": {"values"},
     "values": set(),
     "enrolment": set(),
-    "kubernetes": {"cluster", "exposure"},
+    "kubernetes": {"cluster", "exposure", "hosts"},
     "hardening": {"cluster", "digests"},
     "relations": {"digests"},
     "relations.wazuh_api": {"cluster", "relations"},

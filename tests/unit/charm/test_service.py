@@ -116,6 +116,18 @@ def test_given_a_load_balancer_when_its_address_changes_then_a_quiet_hook_sees_i
     assert unit.status.message == "service-type: waiting for the load balancer's address"
 
 
+@pytest.mark.parametrize("bad", [{"hostname": "a</host><x>"}, {"ip": "$(id)"}, {}])
+def test_given_a_load_balancer_when_its_address_is_none_then_the_next_one_counts(
+    unit, kubernetes, bad
+):
+    ask(unit, **BALANCER)
+    kubernetes.service["status"]["loadBalancer"] = {"ingress": [bad, {"ip": "203.0.113.7"}]}
+
+    unit.run("update_status")
+
+    assert unit.status.message == "master of 3, epoch 1, at 203.0.113.7"
+
+
 @pytest.mark.parametrize("event", ["update_status", "leader_elected"])
 def test_given_a_service_that_somebody_reset_when_looked_at_then_it_is_as_the_options_say(
     unit, kubernetes, event
