@@ -5,6 +5,7 @@ workload container, which is the same in both.
 """
 
 import json
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -302,7 +303,8 @@ class OnJuju:
         return shown[found[0]]["content"]["Data"]
 
     def execute(self, unit: str, program: Sequence[str]) -> str:
-        return self._juju("ssh", "--container", APPLICATION, unit, *program)
+        # Juju joins the words with spaces and gives them to a shell (caas kubernetes exec.go).
+        return self._juju("ssh", "--container", APPLICATION, unit, shlex.join(program))
 
     def delete_pod(self, unit: str) -> None:
         self._kubectl("delete", "pod", unit.replace("/", "-"), "--wait=false")
