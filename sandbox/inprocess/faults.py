@@ -42,7 +42,7 @@ HARDNESS: dict[int, tuple[str, ...]] = {
     18: ("pause", "lose_answers", "cut_off", "flap"),
     19: ("refresh",),
     21: ("set_password",),
-    29: ("relate",),
+    29: ("relate", "tell"),
     30: ("run_action", "fail_hook"),
     33: ("flap",),
     34: ("kill_all",),
@@ -54,6 +54,32 @@ PARAMETERS: dict[str, Callable[["Faults"], object]] = {
     "secret": lambda faults: faults.chance.choice((*SECRETS, "all")),
 }
 """How the parameters of actions are chosen."""
+TOLD: tuple[dict[str, str], ...] = (
+    {"external_host": "wazuh.example.com", "scheme": "https"},
+    {"external_host": "a</host><x>"},
+    {"certificates": "[{", "request_errors": "{}"},
+    {"certificates": "[]"},
+    {"endpoints": "10.0.0.1:9200", "secret-user": "secret:gone", "secret-tls": "secret:gone"},
+    {"endpoints": "a:0,,b", "secret-user": "$IncludeConfig", "username": "x"},
+    {"opencti_url": "https://opencti.example.com", "opencti_token": "secret:gone"},
+    {"opencti_url": "ftp://x\ny", "opencti_token": "[]"},
+    dict.fromkeys(
+        (
+            "external_host",
+            "scheme",
+            "certificates",
+            "request_errors",
+            "endpoints",
+            "secret-user",
+            "secret-tls",
+            "username",
+            "opencti_url",
+            "opencti_token",
+        ),
+        "",
+    ),
+)
+"""What other applications say: some of it right, none of it whole; an empty text takes it back."""
 T = TypeVar("T")
 
 
@@ -94,7 +120,8 @@ class Faults:
         self.rate = 0
         """Agents that enrol in each second."""
         self.password: str | None = None
-        self.related: set[str] = set()
+        self.related: dict[str, int] = {}
+        """Relations by endpoint."""
 
     def do(self, fault: Callable[[], str]) -> None:
         """Do one, and write it down unless it had nothing to do."""
@@ -140,6 +167,8 @@ class Faults:
             self.set_password,
             self.set_password,
             self.relate,
+            self.relate,
+            self.tell,
             self.run_action,
             self.run_action,
             self.set_rate,
@@ -507,23 +536,35 @@ class Faults:
         return f"{name} {params} on {unit}"
 
     def relate(self) -> str:
-        """Relate an application that says nothing, or end that relation."""
+        """Relate an application that says nothing yet, or end that relation."""
         metadata, model = self.cluster.charms[0].metadata, self.cluster.model
-        endpoints = sorted(metadata.get("requires") or {})
+        endpoints = {
+            name: (opposite, about)
+            for role, opposite in (("provides", "requires"), ("requires", "provides"))
+            for name, about in (metadata.get(role) or {}).items()
+        }
         if not endpoints:
             return ""
-        endpoint = self.chance.choice(endpoints)
+        endpoint = self.chance.choice(sorted(endpoints))
         other = f"other-{endpoint}"
         if other not in model.applications():
-            model.add_application(_provider(other, metadata["requires"][endpoint]), scripted=True)
+            model.add_application(_neighbour(endpoint, *endpoints[endpoint]), scripted=True)
         left, right = f"{self.cluster.app}:{endpoint}", f"{other}:{endpoint}"
         if endpoint in self.related:
-            self.related.discard(endpoint)
+            del self.related[endpoint]
             model.remove_relation(left, right)
             return f"{endpoint} removed"
-        model.integrate(left, right)
-        self.related.add(endpoint)
+        self.related[endpoint] = int(model.integrate(left, right).rpartition(":")[2])
         return f"{endpoint} related"
+
+    def tell(self) -> str:
+        """Have a related application write something, or take it back."""
+        if not self.related:
+            return ""
+        endpoint = self.chance.choice(sorted(self.related))
+        data = self.chance.choice(TOLD)
+        self.cluster.model.scripted_set(self.related[endpoint], f"other-{endpoint}", data)
+        return f"{endpoint} told {sorted(data)}"
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -541,9 +582,9 @@ class Faults:
             cluster.model.scale(cluster.app, 3)
 
 
-def _provider(name: str, endpoint: Mapping[str, str]) -> dict[str, object]:
-    kind = {"interface": endpoint["interface"]}
-    return {"name": name, "provides": {name.removeprefix("other-"): kind}}
+def _neighbour(endpoint: str, role: str, about: Mapping[str, str]) -> dict[str, object]:
+    """Describe an application that has the other end."""
+    return {"name": f"other-{endpoint}", role: {endpoint: {"interface": about["interface"]}}}
 
 
 class Storm(Faults):

@@ -104,3 +104,29 @@ def test_given_all_relations_when_nothing_changed_then_20_hooks_write_nothing(
         assert unit.tools["relation_get"] == 1
     said = f"master of {planned}, epoch 1, at wazuh.example.com, certificate until 2"
     assert unit.status.message.startswith(said)
+
+
+RUBBISH = {
+    "schema": "99",
+    "later": '{"than": ["this"]}',
+    "large": "x" * 10_000_000,
+    "strange": "a</host><x>\n$IncludeConfig /etc/shadow",
+}
+
+
+@pytest.mark.parametrize("endpoint", sorted(INTERFACES))
+def test_given_data_of_a_newer_schema_when_told_then_what_is_known_counts_and_no_more(
+    tmp_path, root, endpoint
+):
+    unit = leader(tmp_path)
+    join(unit, endpoint, root)
+    said, files = unit.status, unit.files()
+    known = dict(unit.related(endpoint).remote_app_data)
+
+    unit.offer(endpoint, known | RUBBISH)
+
+    assert unit.status == said
+    changed = {path for path, text in unit.files().items() if files[path] != text}
+    assert changed <= {"/etc/wazuh-server/applied.json"}
+    assert "IncludeConfig" not in str(unit.files())
+    assert unit.tools["relation_set"] == 0

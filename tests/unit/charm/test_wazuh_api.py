@@ -153,3 +153,17 @@ def test_given_a_dashboard_when_it_goes_and_comes_back_then_it_is_handed_the_sam
     unit.relate(ENDPOINT, INTERFACE)
 
     assert dict(unit.related(ENDPOINT).local_app_data) == before
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [{"endpoint": "[{"}, {"user_credentials_secret": "secret:x"}, {"x": "y" * 10_000_000}],
+)
+def test_given_whatever_a_dashboard_says_when_told_then_ours_stays(unit, theirs):
+    unit.relate(ENDPOINT, INTERFACE)
+    before = dict(unit.related(ENDPOINT).local_app_data)
+
+    unit.offer(ENDPOINT, theirs)
+
+    assert unit.status.name == "active"
+    assert dict(unit.related(ENDPOINT).local_app_data) == before
