@@ -5,7 +5,7 @@ PACKED = WAZUH_SERVER_CHARM=$$(ls -t *.charm | head -n 1)
 # A Python 3.12 that pyenv keeps is found too; the tests run on it beside the machine's own.
 export PATH := $(PATH):$(subst $() ,:,$(wildcard $(HOME)/.pyenv/versions/3.12.*/bin))
 
-.PHONY: help tools demo moves test format lint unit sandbox integration traefik kubernetes pack docs docs-links clean
+.PHONY: help tools demo moves test format lint unit sandbox integration traefik kubernetes pack docs docs-links mutations clean
 help:        ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 tools:
@@ -45,6 +45,8 @@ traefik: tools ## Enrol, log in and send logs through a real Traefik (built once
 	$(TOX) -e traefik
 kubernetes: tools ## Ask a real kube-apiserver (built once, some minutes) what the charm asks Kubernetes
 	$(TOX) -e kubernetes
+mutations: tools ## Plant each known bug and see that a test finds it (ARGS="--only TEXT")
+	@$(TOX) -qq -e sandbox -- python -m tests.mutations $(ARGS)
 clean:       ## Remove what the targets made (a running model is destroyed first)
 	@if [ -x .tox/sandbox/bin/python ]; then ./sandbox/juju destroy-model --all --no-prompt || true; fi
 	rm -rf .tools .tox .venv .sandbox *.charm

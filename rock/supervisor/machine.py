@@ -35,6 +35,8 @@ WRITERS = frozenset({ENROLMENT, CLUSTER})
 SESSIONS = frozenset({"wazuh-remoted", "wazuh-analysisd", "wazuh-db"})
 #: Ids left free when the old master may have given some that nobody has heard of.
 GAP = 1000
+#: Seconds between two times of taking in what returning units keep.
+FOLD_EVERY = 600.0
 
 Role = Literal["master", "worker"]
 Phase = Literal[
@@ -137,6 +139,8 @@ class Answer:
     parts: Parts = NOTHING  # in force
     tree: str = ""  # the repository's commit that everything here runs with, or that was refused
     offer: str = ""  # as master: the one that every unit is to have
+    deleted: str = ""  # digest of the record of agents that were deleted for good
+    returns: str = ""  # digest of the agents that it keeps, too many to be told one by one
     heard: float = 0.0
 
     @property
@@ -177,6 +181,8 @@ class Seen:
     token: str = ""  # differs from one process of this unit to the next
     wake: int = 0  # the last wake-up notice that Pebble took
     parts: Parts = NOTHING  # what the daemons that run were started with
+    returns: str = ""  # as `Answer.returns`: a master may keep some itself
+    forgotten: bool = False  # every agent in client.keys here was deleted for good
     failure: str | None = None  # why the tree does not start or stay
 
 
@@ -248,6 +254,10 @@ class State:
     attempt: int = 0
     asks: bool = False  # the charm is to give what `master-state` holds
     releasing: float | None = None
+    folding: float | None = None  # since when this master stops to take in what units keep
+    folded: frozenset[str] = frozenset()  # what it has taken in
+    folded_at: float | None = None
+    returns: str = ""
     adopted: float | None = None  # when the master was last seen to change
     accepted: str = ""  # the takeover that this worker follows
     goal: int | None = None  # highest id of the master when it was first heard
@@ -306,6 +316,7 @@ def status(state: State) -> Answer:
         version=state.version,
         wanted=state.wanted,
         parts=state.parts,
+        returns=state.returns,
     )
 
 
@@ -317,6 +328,7 @@ def step(
         state = replace(state, memory=seen.memory, recalled=True)
     state = replace(state, keys=seen.keys, rbac=seen.rbac, peers=_peers(state, seen))
     state = replace(state, leaving=seen.leaving, version=seen.version, asks=False)
+    state = replace(state, returns=seen.returns)
     if desired is None or not state.recalled:
         return _unready(state, seen, now)
     heard = tuple(
@@ -332,6 +344,17 @@ def step(
     if seen.memory != state.memory:
         actions = [Remember(state.memory), *actions]
     return state, [*actions, *wake]
+
+
+def writes(state: State, role: Role | None) -> str:
+    """Name the takeover since which authd here is all that writes client.keys; empty: it is not.
+
+    `role`: as what the daemons were started.
+    """
+    memory = state.memory
+    alone = memory.serving == Term(memory.served, state.node)
+    mine = role == "master" and alone and state.phase not in ("claiming", "gathering")
+    return memory.incarnation if mine else ""
 
 
 def has_to_give(state: State) -> bool:
@@ -386,6 +409,7 @@ def _learn(
             adopted=now,
             claimed=None,
             releasing=None,
+            folding=None,
             goal=None,
             accepted="",
             released=0,
@@ -587,13 +611,15 @@ def _taken(state: State, look: Look) -> State:
         incarnation=f"{term.epoch}-{look.seen.token}-{state.attempt}",
         synchronised=True,
     )
-    state = replace(state, memory=memory, claimed=None)
+    state = replace(state, memory=memory, claimed=None, folding=None)
     return _enter(state, "starting", "starting as master", look.now)
 
 
 def _ordered(state: State, look: Look, gathered: set[str] | frozenset[str]) -> bool:
     """Tell whether the old master itself handed over: then nothing is missing."""
     old = state.memory.serving
+    if state.folding is not None:
+        return True
     if old.master == state.node:
         return 0 < old.epoch == state.memory.served
     answer = look.peer(old.master)
@@ -609,6 +635,8 @@ def _may_take_over(
     waited = _waited(state, look)
     if _behind(look) and waited < look.times.patience:
         return False
+    if ordered and state.folding is not None:
+        return len(acks) >= len(look.heard) or waited >= look.times.patience
     if ordered:
         return True
     if state.peers is None:
@@ -687,10 +715,54 @@ def _serve(state: State, look: Look) -> tuple[State, list[Action]]:
         memory = replace(state.memory, served=0)
         state = replace(state, memory=memory, claimed=None)
         return _claim(state, look)
+    if state.folding is not None or _is_given_many(state, look):
+        return _fold(state, look)
     fenced = _cut_off(state, look) or (state.fenced and not _settled(state, look))
     state = replace(state, fenced=fenced)
     without = FRONT if fenced else _closed(look)
     return _tell_master(state, look), [Run("master", state.node, without)]
+
+
+def _is_given_many(state: State, look: Look) -> bool:
+    """Tell whether units keep more agents than they could tell one by one.
+
+    What was taken in already is not taken again; it takes a while to arrive where it was kept.
+    """
+    recent = state.folded_at is not None and look.now - state.folded_at < FOLD_EVERY
+    able = look.seen.role == "master" and look.seen.complete and not state.fenced
+    if recent or not able or _cut_off(state, look):
+        return False
+    return bool(_many(state, look) - state.folded)
+
+
+def _many(state: State, look: Look) -> frozenset[str]:
+    """Name what is kept here and where others follow this master."""
+    there = {a.returns for a in look.heard if a.term == state.memory.term}
+    return frozenset({state.returns, *there} - {""})
+
+
+def _fold(state: State, look: Look) -> tuple[State, list[Action]]:
+    """Take over from itself, with what every unit keeps: nobody writes client.keys meanwhile.
+
+    A process that ends half-way goes on as one that takes over from a master that is gone.
+    """
+    since = look.now if state.folding is None else state.folding
+    state = replace(state, folding=since)
+    if look.seen.running & FRONT:
+        without = _wound_down(since, look)
+        sentence = "taking in the agents that returning units keep"
+        run = Run(None, without=without, shut=True)
+        return _enter(state, "releasing", sentence, look.now), [run]
+    state = replace(state, folded=state.folded | _many(state, look), folded_at=look.now)
+    memory = replace(state.memory, served=0)
+    return _claim(replace(state, memory=memory, claimed=None), look)
+
+
+def _wound_down(since: float, look: Look) -> frozenset[str]:
+    """Name what is stopped already of a master's front: enrolment goes last, once it is quiet."""
+    waited = look.now - since
+    quiet = min(look.seen.quiet, waited) >= look.times.quiet and look.seen.database
+    return FRONT if quiet or waited >= look.times.release else FRONT - {ENROLMENT}
 
 
 def _closed(look: Look) -> frozenset[str]:
@@ -730,15 +802,12 @@ def _release(state: State, look: Look) -> tuple[State, list[Action]]:
     Enrolment acknowledges before it writes, so its door is shut first, and it is stopped
     only once client.keys has been quiet for a while with wazuh-db answering.
     """
-    running, times = look.seen.running, look.times
+    running = look.seen.running
     since = look.now if state.releasing is None else state.releasing
     state = replace(state, releasing=since, fenced=False, released=_released(state, look))
     if not running & FRONT:
         return _tell_released(state, look), [Run(None, without=FRONT)]
-    waited = look.now - since
-    quiet = min(look.seen.quiet, waited) >= times.quiet and look.seen.database
-    late = waited >= times.release
-    without = FRONT if quiet or late else FRONT - {ENROLMENT}
+    without = _wound_down(since, look)
     term = state.memory.term
     sentence = f"handing over to {term.master} (epoch {term.epoch})"
     run = Run(None, without=without, shut=True)
@@ -819,7 +888,7 @@ def _empty_master(state: State, look: Look, answer: Answer | None) -> bool:
     """Tell whether following would delete every key here (workers mirror their master)."""
     if answer is None or not answer.serves or answer.incarnation == state.accepted:
         return False
-    return look.seen.keys.agents > 0 and answer.keys.known == 0
+    return look.seen.keys.agents > 0 and answer.keys.known == 0 and not look.seen.forgotten
 
 
 def _between_masters(state: State, look: Look, answer: Answer | None) -> bool:

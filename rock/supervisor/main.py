@@ -19,6 +19,7 @@ from types import FrameType
 from . import (
     bundle,
     configuration,
+    deletions,
     desired,
     drain,
     files,
@@ -78,11 +79,13 @@ class Supervisor:
         self._people = rbac.Keeper(where)
         self._rules = ruleset.Keeper(where, tree.environment())
         self._exchange = configuration.Exchange(where, lambda: self._state.memory.term.master)
-        self._peers = peers.Peers(where, pace, self._answer, self._people, self._exchange)
+        self._deleted = deletions.Keeper(where.own / "deleted.json")
+        self._returners = returners.Returners(returners.Volume(where), self._deleted)
+        agents = peers.Agents(self._deleted, self._returners.todo)
+        self._peers = peers.Peers(where, pace, self._answer, self._people, self._exchange, agents)
         self._store = master_state.Store(where)
         self._given = master_state.Answer(where)
         self._taken: master_state.State | None = None
-        self._returners = returners.Returners(returners.Volume(where))
         self._indexer = indexer.Watch(where)
         self._drain = drain.Drain(where, pace)
 
@@ -178,6 +181,8 @@ class Supervisor:
             token=self._token,
             wake=self._last_wake(),
             parts=self._parts(facts, api=api),
+            returns=self._returners.many(),
+            forgotten=self._deleted.covers(self._keys.digest, self._places.client_keys),
             failure=facts.failure,
         )
 
@@ -232,12 +237,19 @@ class Supervisor:
     def _read_keys(self, now: float) -> None:
         stamp = files.stamp(self._places.client_keys)
         if stamp == self._stamp:
+            self._deleted.serve(self._served())
             return
         try:
-            self._keys = keys.summary(keys.load(self._places.client_keys))
+            text = keys.load(self._places.client_keys)
+            self._deleted.watch(self._served(), text)
+            self._keys = keys.summary(text)
             self._stamp, self._changed = stamp, now
         except OSError as error:
             self._complain(f"client.keys cannot be read: {error.strerror}")
+
+    def _served(self) -> str:
+        """Name the takeover since which only authd here writes client.keys; empty: others do."""
+        return machine.writes(self._state, self._tree.facts().role)
 
     def _complain(self, text: str) -> None:
         """Log what repeats at every step only once."""
@@ -291,9 +303,10 @@ class Supervisor:
             ranked = sorted(gathered, key=lambda node: (node != memory.serving.master, node))
             texts = [*(gathered[node].text for node in ranked), own]
         merged = keys.merge([*texts, self._restored().keys or ""])
-        for line in keys.describe(merged.conflicts):
-            _log.warning("merging keys: %s", line)
-        text = merged.text
+        self._note_conflicts(merged.conflicts)
+        deleted = self._deleted.record()
+        kept = [self._returners.todo(), *(gathered[node].kept for node in sorted(gathered))]
+        text = returners.fold(deleted.without(merged.text), kept, deleted)
         if action.reserve is not None:
             text = keys.reserve(text, action.reserve)
         if text != own:
@@ -302,6 +315,15 @@ class Supervisor:
         self._merged = action.attempt
         self._tree.renew()
         _log.info("merged the keys of %d units: %d agents", len(texts), self._keys.agents)
+
+    def _note_conflicts(self, conflicts: Iterable[keys.Conflict]) -> None:
+        """Have them looked at; a takeover never waits for that."""
+        for line in keys.describe(conflicts):
+            _log.warning("merging keys: %s", line)
+        try:
+            self._returners.report(conflicts)
+        except OSError as error:
+            self._complain(f"conflicts cannot be written down: {error.strerror}")
 
     def _prepare(self, wanted: machine.Desired | None) -> None:
         """Have what `master-state` is to hold ready, once this unit has the cluster's keys."""
@@ -382,7 +404,8 @@ class Supervisor:
         runs = facts.complete and (facts.configuration or bundle.NONE) == (tried or bundle.NONE)
         own = machine.status(self._state)
         name = tried if refused or runs else ""
-        return dataclasses.replace(own, tree=name, offer=self._rules.offer)
+        deleted = self._deleted.record().digest
+        return dataclasses.replace(own, tree=name, offer=self._rules.offer, deleted=deleted)
 
     # Telling --------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ says how it is; to a claimant it also gives its client.keys once it has released
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import socket
 import ssl
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from . import identity, keys, rbac, wire
+from . import deletions, identity, keys, rbac, wire
 from .bundle import BundleError
 from .configuration import Exchange
 from .machine import Answer, Keys, Term, Times
@@ -35,6 +36,15 @@ class Gathered:
 
     keys: Keys
     text: str
+    kept: str = ""  # what it keeps for the master beside them
+
+
+@dataclass(frozen=True, slots=True)
+class Agents:
+    """What is known of agents beside client.keys: the deleted ones, and those that are kept."""
+
+    deleted: deletions.Keeper
+    kept: Callable[[], str]
 
 
 class Peers:
@@ -47,10 +57,13 @@ class Peers:
         own: Callable[[], Answer],
         people: rbac.Keeper,
         configuration: Exchange,
+        agents: Agents,
     ) -> None:
         self._places = places
         self._people = people
         self._configuration = configuration
+        self._deleted, self._kept = agents.deleted, agents.kept
+        self._heard_deleted: dict[str, str] = {}
         self._times = times
         self._own = own
         self._host, self._port = places.address, places.ports.peers
@@ -104,9 +117,11 @@ class Peers:
             self._asked = (nodes, epoch)
 
     def gathered(self, epoch: int) -> Mapping[str, Gathered]:
-        """Return the keys held for this epoch, by node."""
+        """Return the keys held for this epoch, by node, with what the node says it keeps."""
         with self._lock:
-            return dict(self._gathered) if epoch == self._asked[1] else {}
+            if epoch != self._asked[1]:
+                return {}
+            return {n: g for n, g in self._gathered.items() if _is_whole(g, self._answers.get(n))}
 
     # Identity -----------------------------------------------------------------------------
 
@@ -186,7 +201,14 @@ class Peers:
         newer = before is not None and self._newer(before)
         tree = self._configuration.lacks(before) if before is not None else ""
         stream.settimeout(_KEYS_SECONDS if wants or newer or tree else _SECONDS)
-        question = wire.Message(self._own(), wants_keys=wants, wants_rbac=newer, wants_tree=tree)
+        lacks = before is not None and self._lacks_deleted(before)
+        question = wire.Message(
+            self._own(),
+            wants_keys=wants,
+            wants_rbac=newer,
+            wants_tree=tree,
+            wants_deleted=lacks,
+        )
         wire.send(stream, question)
         message = wire.receive(stream, wire.ANSWER, time.monotonic())
         self._hear(message.answer)
@@ -196,9 +218,24 @@ class Peers:
             self._keep(message.rbac)
         if tree and message.tree is not None:
             self._take(message.tree, tree)
+        if lacks and message.deleted is not None:
+            self._learn(message)
         if newer and message.rbac is None:
             raise wire.FormError("an edition that is not given")
         return message.answer
+
+    def _lacks_deleted(self, answer: Answer) -> bool:
+        """Tell whether a unit's record of deleted agents is another, and was not read yet."""
+        known = (self._heard_deleted.get(answer.node), self._deleted.record().digest)
+        return bool(answer.deleted) and answer.deleted not in known
+
+    def _learn(self, message: wire.Message) -> None:
+        """Know what another unit knows of deleted agents."""
+        try:
+            self._deleted.offer(message.deleted or "")
+        except deletions.RecordError as error:
+            raise wire.FormError(str(error)) from None
+        self._heard_deleted[message.answer.node] = message.answer.deleted
 
     def _newer(self, answer: Answer) -> bool:
         """Tell whether a unit has a newer copy of what people made than this one."""
@@ -232,7 +269,7 @@ class Peers:
             return
         with self._lock:
             if self._asked[1] == epoch:
-                self._gathered[answer.node] = Gathered(summary, text)
+                self._gathered[answer.node] = Gathered(summary, text, message.kept or "")
 
     # Answering ----------------------------------------------------------------------------
 
@@ -323,9 +360,12 @@ class Peers:
         """Say how we are, and give the keys to a claimant we have released for."""
         answer = self._own()
         copy = self._people.newest() if question.wants_rbac else None
+        text = self._keys_for(question, answer)
         return wire.Message(
             answer,
-            keys=self._keys_for(question, answer),
+            keys=text,
+            kept=self._kept() if text is not None else None,
+            deleted=deletions.dump(self._deleted.record()) if question.wants_deleted else None,
             rbac=rbac.dump(copy) if copy else None,
             tree=self._configuration.give(question.wants_tree) if question.wants_tree else None,
         )
@@ -338,6 +378,13 @@ class Peers:
             return None
         text = keys.load(self._places.client_keys)
         return text if keys.summary(text) == answer.keys else None
+
+
+def _is_whole(gathered: Gathered, answer: Answer | None) -> bool:
+    """Tell whether what a unit announced for the master is there too."""
+    if answer is None or not answer.returns:
+        return True
+    return hashlib.sha256(gathered.kept.encode()).hexdigest() == answer.returns
 
 
 def _is_own(family: int, address: str) -> bool:

@@ -20,6 +20,7 @@ from pathlib import Path
 from .places import Places
 
 _PRESET_SECONDS = 180.0
+_PAGE = 500  # of a list; the API refuses more than 100,000 and gives 500 unless asked
 _REQUEST_SECONDS = 15.0
 #: May change the other users: ids up to 99 only let each other (security.py, error 5011).
 _ADMINISTRATOR = "wazuh"
@@ -119,7 +120,7 @@ def update(places: Places, old: Mapping[str, User], new: Mapping[str, User]) -> 
     """Set the users through the running API of the master. Raises UsersError."""
     try:
         session = _log_in(places, [old.get(_ADMINISTRATOR), new.get(_ADMINISTRATOR)])
-        known = {item["username"]: item["id"] for item in session.get("/security/users?limit=500")}
+        known = {item["username"]: item["id"] for item in session.get_all("/security/users")}
         # The administrator last: changing a user makes its own tokens invalid.
         for name in sorted(new, key=lambda name: name == _ADMINISTRATOR):
             if old.get(name) != new[name] or name not in known:
@@ -159,6 +160,16 @@ class Session:
     def get(self, path: str) -> list[dict]:
         """Return a list's items."""
         return self._ask("GET", path, f"Bearer {self._token}")["data"]["affected_items"]
+
+    def get_all(self, path: str) -> list[dict]:
+        """Return a list's items, however many; the API gives so many at once at most."""
+        found: list[dict] = []
+        page = self.get(f"{path}?limit={_PAGE}")
+        while page:
+            found += page
+            more = len(page) == _PAGE
+            page = self.get(f"{path}?limit={_PAGE}&offset={len(found)}") if more else []
+        return found
 
     def insert(self, agent: Mapping[str, str]) -> None:
         """Add an agent with an id and a key of its own. Raises RefusedError, UsersError.

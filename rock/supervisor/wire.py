@@ -37,7 +37,8 @@ class FormError(Exception):
 class Message:
     """How a unit is, and what it gives or wishes to have.
 
-    That is client.keys, what people made through the API, and the configuration of a commit.
+    That is client.keys, what people made through the API, the configuration of a commit, and
+    the record of deleted agents.
     """
 
     answer: Answer
@@ -47,6 +48,9 @@ class Message:
     rbac: str | None = None
     wants_tree: str = ""
     tree: str | None = None
+    kept: str | None = None  # beside the keys: what a returning unit has for the master
+    wants_deleted: bool = False
+    deleted: str | None = None
 
 
 def send(stream: socket.socket, message: Message) -> None:
@@ -109,6 +113,11 @@ def _dump(message: Message) -> dict[str, object]:
         "offer": answer.offer,
         "wants-tree": message.wants_tree,
         "tree": message.tree,
+        "kept": message.kept,
+        "deleted": answer.deleted,
+        "returns": answer.returns,
+        "wants-deleted": message.wants_deleted,
+        "deletions": message.deleted,
     }
 
 
@@ -138,11 +147,22 @@ def _load(content: object, heard: float) -> Message:
         parts=_parts(content, "in-force"),
         tree=_tree(content, "configuration"),
         offer=_tree(content, "offer"),
+        deleted=_digest(content, "deleted"),
+        returns=_digest(content, "returns"),
         heard=heard,
     )
     wants_keys, wants_rbac = (content.get(f"wants-{name}") is True for name in ("keys", "rbac"))
     wants_tree, tree = _tree(content, "wants-tree"), _optional(content, "tree")
-    return Message(answer, wants_keys, keys, wants_rbac, rbac, wants_tree, tree)
+    kept, deleted = (_optional(content, name) for name in ("kept", "deletions"))
+    wants = content.get("wants-deleted") is True
+    return Message(
+        answer, wants_keys, keys, wants_rbac, rbac, wants_tree, tree, kept, wants, deleted
+    )
+
+
+def _digest(content: Mapping[str, object], name: str) -> str:
+    """Read a digest; units of an older image say none."""
+    return values.text(content, name, _HEX) if content.get(name) else ""
 
 
 def _tree(content: Mapping[str, object], name: str) -> str:

@@ -48,6 +48,11 @@ class Ledger:
         name = line.split(" ")[1].lstrip("!")
         self.entries[line] = Entry(line, name, at, where, removal)
 
+    def purged(self, line: str, at: float, where: str) -> None:
+        """Enter that an agent was deleted for good: nothing of it is to be there."""
+        self.entries.pop(line, None)
+        self.acknowledged(removed(line), at, where, removal=True)
+
     def dropped(self, lines: Iterable[str], reason: str) -> None:
         """Note what authd had not written when it ended."""
         for line in lines:

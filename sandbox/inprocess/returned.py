@@ -1,10 +1,10 @@
 """What a volume keeps from before each master, and an API, for the supervisor's `Returners`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from supervisor import users
+from supervisor import deletions, users
 
 if TYPE_CHECKING:
     from supervisor.keys import Line
@@ -37,6 +37,25 @@ class Shelf:
     def write(self, record: str) -> None:
         """Record something else."""
         self._disk.returned = record
+
+    def remove(self, name: str) -> None:
+        """Remove one of the files."""
+        self._disk.aside.pop(int(name.rpartition(".")[2]), None)
+
+
+class Deleted:
+    """The record of agents that were deleted for good, on one volume."""
+
+    def __init__(self, disk: "Disk") -> None:
+        self._disk = disk
+
+    def record(self) -> deletions.Record:
+        """Return what is known."""
+        return self._disk.deleted
+
+    def delete(self, lines: "Iterable[Line]") -> None:
+        """Note that these are deleted."""
+        self._disk.deleted = self._disk.deleted.delete(lines)
 
 
 @dataclass(frozen=True, slots=True)

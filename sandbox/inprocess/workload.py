@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from supervisor import keys, machine, master_state, parts, returners, users
+from supervisor import deletions, keys, machine, master_state, parts, returners, users
 from supervisor.times import REAL, Times
 
 from sandbox.inprocess.container import Box
 from sandbox.inprocess.effects import Killed
 from sandbox.inprocess.ledger import Ledger, removed
 from sandbox.inprocess.people import People
-from sandbox.inprocess.returned import Api, Shelf
+from sandbox.inprocess.returned import Api, Deleted, Shelf
 from sandbox.inprocess.taken import USERS, Secrets, Taken
 
 ORDERS = "/etc/wazuh-server"
@@ -61,6 +61,7 @@ class Disk:
     returned: str = ""
     """Which of them are settled, as the supervisor records it."""
     people: People = field(default_factory=People)
+    deleted: deletions.Record = field(default_factory=deletions.Record)
 
     def store(self, text: str, now: float) -> None:
         """Replace client.keys."""
@@ -117,6 +118,10 @@ class Workload:
     follows: str = ""
     since: float = 0.0
     gathered: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+    """What the others keep for the master beside their keys."""
+    watched: tuple[str, str] = ("", "")
+    """The takeover that this unit serves from, and its client.keys at the last look."""
     gathered_for: int = 0
     """The epoch for which keys were asked."""
     answers: dict[str, machine.Answer] = field(default_factory=dict)
@@ -198,10 +203,18 @@ class Workload:
     def _step(self, state: machine.State, network: Network, now: float) -> list[str]:
         """Take one step of the machine and carry out what it wants."""
         self._read()
+        self._watch(state)
         seen = self._look(network, now)
         desired = self.order.desired if self.order else None
         self.state, actions = machine.step(state, desired, seen, now, self.times)
         return [key for action in actions for key in self._do(action, network, now)]
+
+    def _watch(self, state: machine.State) -> None:
+        """Follow what this unit alone writes, as master."""
+        before, serves = self.watched, machine.writes(state, self.role)
+        if serves and before[0] == serves and before[1] != self.disk.keys:
+            self.disk.deleted = self.disk.deleted.follow(before[1], self.disk.keys)
+        self.watched = (serves, self.disk.keys)
 
     def end(self, reason: str) -> None:
         """Have the supervisor and all daemons end at once."""
@@ -244,7 +257,10 @@ class Workload:
         self.looked = now
         if not returners.is_open(self.state):
             return
-        sure = returners.has_masters_keys(self.state, self.answers.values())
+        answers = self.answers.values()
+        sure = returners.has_masters_keys(self.state, answers)
+        if not returners.has_masters_deletions(self.state, answers, self.disk.deleted.digest):
+            return
         with contextlib.suppress(users.UsersError):
             self.keeper.look(Api(lambda call: self._pass_on(call, network), now), now, sure=sure)
 
@@ -278,7 +294,9 @@ class Workload:
         self.end("stopped")
         self.run, self.starts = self.box.runs["wazuh"], self.starts + 1
         self.state = machine.begin(self.node, now)
-        self.keeper, self.looked = returners.Returners(Shelf(self.disk)), now
+        deleted = Deleted(self.disk)
+        self.keeper = returners.Returners(Shelf(self.disk), deleted, lambda: self.looked)
+        self.looked, self.watched = now, ("", "")
         self.follows, self.merged = "", 0
         self.taken = Taken()
 
@@ -338,6 +356,8 @@ class Workload:
             peers=network.addresses(self.node),
             answers=tuple(self.answers.values()),
             gathered={node: _summary(text) for node, text in self.gathered.items()},
+            returns=self.keeper.many() if self.keeper else "",
+            forgotten=bool(self.disk.deleted.digest) and self.disk.deleted.covers(self.disk.keys),
             merged=self.merged,
             kubernetes=network.kubernetes(self.node),
             api=complete and machine.API in self.running,
@@ -355,7 +375,8 @@ class Workload:
         for other in others:
             if other.state is not None and network.delivered():
                 answer = machine.status(other.state)
-                self.answers[other.node] = machine.replace(answer, heard=now)
+                deleted = other.disk.deleted.digest
+                self.answers[other.node] = machine.replace(answer, heard=now, deleted=deleted)
 
     def _gossip(self, others: Iterable["Workload"], network: Network) -> None:
         """Copy what people made here as master; keep the newest copy of anybody's."""
@@ -364,6 +385,8 @@ class Workload:
         for other in others:
             if other.state is not None and network.delivered():
                 people.keep(other.disk.people.copy)
+                if other.disk.deleted.digest not in ("", self.disk.deleted.digest):
+                    self.disk.deleted = self.disk.deleted.unite(other.disk.deleted)
 
     def _given(self) -> master_state.State | None:
         """Read what the charm gave of `master-state`; None as long as it did not."""
@@ -420,11 +443,12 @@ class Workload:
     def _gather(self, nodes: frozenset[str], epoch: int, network: Network) -> None:
         """Fetch keys from those who answer; another epoch's are forgotten."""
         if epoch != self.gathered_for:
-            self.gathered, self.gathered_for = {}, epoch
+            self.gathered, self.kept, self.gathered_for = {}, {}, epoch
         for other in network.neighbours(self.node):
             if other.node in nodes and other.alive and network.delivered():
                 self._pass(f"gather {other.node}")
                 self.gathered[other.node] = other.disk.keys
+                self.kept[other.node] = other.keeper.todo() if other.keeper else ""
 
     def _merge(self, attempt: int, reserve: int | None, now: float) -> None:
         """Unite as the supervisor does: the old master's copy first, then by name."""
@@ -437,7 +461,10 @@ class Workload:
             texts = [*(self.gathered[node] for node in ranked), self.disk.keys]
         given = self._given() or master_state.State()
         self.disk.people.inherit(memory, self.node)
-        text = keys.merge([*texts, given.keys or ""]).text
+        text = self.disk.deleted.without(keys.merge([*texts, given.keys or ""]).text)
+        own = self.keeper.todo() if self.keeper else ""
+        kept = [own, *(self.kept[node] for node in sorted(self.kept))]
+        text = returners.fold(text, kept, self.disk.deleted)
         if reserve is not None:
             text = keys.reserve(text, reserve)
         self.disk.store(text, now)
@@ -537,6 +564,14 @@ class Workload:
         if not self.serves or machine.API not in self.running:
             return False
         self.disk.people.made |= {name}
+        return True
+
+    def purge(self, line: str, now: float) -> bool:
+        """Delete an agent for good here as master: no line of it stays."""
+        if not self.lets_in or self.pending or line not in self.disk.keys.splitlines():
+            return False
+        self.disk.ledger.purged(line, now, self.node)
+        self.disk.store(self.disk.keys.replace(f"{line}\n", ""), now)
         return True
 
     def remove(self, line: str, now: float) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 CHARM, CLUSTER, DIGESTS, FILES = "src/charm.py", "src/cluster.py", "src/digests.py", "src/files.py"
 LEADER = "src/leader.py"
 PICTURE, KEYS, MACHINE = "src/picture.py", "rock/supervisor/keys.py", "rock/supervisor/machine.py"
+RETURNERS = "rock/supervisor/returners.py"
 RULES = "tests/unit/charm/test_rules.py"
 INPROCESS, SUPERVISOR = "tests/unit/inprocess", "tests/unit/supervisor"
 
@@ -129,6 +130,41 @@ BUGS = (
         (f"{SUPERVISOR}/test_keys.py",),
     ),
     Bug(
+        "a deleted agent is put back by a returning unit",
+        RETURNERS,
+        " or (deleted is not None and deleted.gone(line)):",
+        ":",
+        (f"{SUPERVISOR}/test_returners.py", "-k", "deleted_for_good_meanwhile"),
+    ),
+    Bug(
+        "a deleted agent comes back with an older copy",
+        "rock/supervisor/deletions.py",
+        "return text\n        deleted = {one.text",
+        "return text\n        return text\n        deleted = {one.text",
+        (f"{SUPERVISOR}/test_deletions.py", "-k", "older_copy"),
+    ),
+    Bug(
+        "a removal of somebody unknown is forgotten",
+        RETURNERS,
+        "        self._deleted.delete(_unheard(self._shelf.kept(name), self._shelf.current()))\n",
+        "",
+        (f"{SUPERVISOR}/test_returners.py", "-k", "removal_of_somebody_unknown"),
+    ),
+    Bug(
+        "a damaged record of what was put back counts as none",
+        RETURNERS,
+        "return Record(doubtful=tuple(shelf.names()))",
+        "return Record()",
+        (f"{SUPERVISOR}/test_returners.py", "-k", "damaged_record"),
+    ),
+    Bug(
+        "what returning units keep is left out of a merge",
+        "sandbox/inprocess/workload.py",
+        "text = returners.fold(text, kept, self.disk.deleted)",
+        "text = returners.fold(text, [], self.disk.deleted)",
+        (f"{INPROCESS}/test_faults.py", "-k", "hundreds"),
+    ),
+    Bug(
         "removed agents make a master look empty",
         MACHINE,
         "        return self.agents + self.removed",
@@ -143,5 +179,11 @@ BUGS = (
         ("tests/unit/charm/test_leaks.py", "-k", "units_life"),
     ),
 )
-QUICK = ("an alive check", "an empty master is followed")
-"""Those that CI plants at every change."""
+QUICK = (
+    "an alive check",
+    "an empty master is followed",
+    "a deleted agent is put back by a returning unit",
+    "a deleted agent comes back with an older copy",
+    "a removal of somebody unknown is forgotten",
+)
+"""Those that CI plants at every change; a workflow of its own plants all of them each week."""

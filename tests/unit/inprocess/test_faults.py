@@ -8,11 +8,13 @@ import os
 import sys
 
 import pytest
+from supervisor import returners
 
 from sandbox.inprocess import Cluster
 from sandbox.inprocess.faults import HARDNESS, Storm
 from sandbox.inprocess.hunt import revisions
 from sandbox.inprocess.invariants import BrokenError, Watch
+from sandbox.inprocess.workload import Workload
 
 EVENTS = int(os.environ.get("WAZUH_STORM_EVENTS", "250"))
 SEEDS = [int(os.environ["WAZUH_STORM_SEED"])] if "WAZUH_STORM_SEED" in os.environ else range(2)
@@ -193,9 +195,95 @@ def test_given_an_agent_that_only_the_old_master_wrote_when_it_returns_then_it_i
 def test_given_an_agent_that_is_only_kept_aside_when_it_ends_then_it_is_found(late):
     cluster, watch = late
     disk = next(one for one in cluster.disks.values() if one.unit == "wazuh-server/0")
-    disk.returned = '{"done": ["client.keys.2"], "conflicts": []}'
+    disk.returned = '{"schema": 2, "done": ["client.keys.2"], "conflicts": [], "doubtful": []}'
     with pytest.raises(BrokenError, match="I1 broken: lost 002 late"):
         watch.end()
+
+
+def _master(cluster: Cluster) -> Workload:
+    """Give the master once agents can enrol there for good."""
+    cluster.run(20)
+    assert cluster.until(lambda: any(one.lets_in for one in cluster.workloads()))
+    return next(one for one in cluster.workloads() if one.lets_in)
+
+
+def _purge(cluster: Cluster, name: str) -> None:
+    master = _master(cluster)
+    line = next(one for one in master.lines() if f" {name} " in one)
+    assert master.purge(line, cluster.model.now)
+    cluster.run(5)
+
+
+def test_given_an_agent_deleted_for_good_while_a_unit_was_away_when_back_then_it_stays_deleted(up):
+    cluster, watch = up
+    assert cluster.enrol("early", "wazuh-server/0") == 1
+    cluster.run(30)
+    cluster.model.node_lost("wazuh-server/0")
+    assert cluster.until(lambda: cluster.masters() not in ([], ["wazuh-server-0"]))
+    _purge(cluster, "early")
+    cluster.model.node_back("wazuh-server/0")
+    watch.end()
+    assert not any("early" in one.disk.keys for one in cluster.workloads())
+    assert not watch.losses
+
+
+def test_given_an_old_copy_among_those_gathered_when_merged_then_a_deleted_agent_stays_so(up):
+    cluster, watch = up
+    assert cluster.enrol("early", "wazuh-server/0") == 1
+    cluster.run(30)
+    cluster.model.node_lost("wazuh-server/2")
+    cluster.run(30)
+    _purge(cluster, "early")
+    cluster.run(30)
+    cluster.model.node_lost("wazuh-server/0")
+    cluster.model.node_back("wazuh-server/2")
+    assert cluster.until(lambda: cluster.masters() not in ([], ["wazuh-server-0"]))
+    cluster.model.node_back("wazuh-server/0")
+    watch.end()
+    assert not any("early" in one.disk.keys for one in cluster.workloads())
+    assert not watch.losses
+
+
+def test_given_hundreds_that_only_the_old_master_has_when_it_returns_then_all_come_at_once(up):
+    cluster, watch = up
+    assert cluster.enrol("early", "wazuh-server/0") == 1
+    cluster.run(30)
+    for number in range(2, 700):
+        assert cluster.enrol(f"late-{number}", "wazuh-server/0") == number
+    cluster.run(2)
+    cluster.model.node_lost("wazuh-server/0")
+    assert cluster.until(lambda: cluster.masters() not in ([], ["wazuh-server-0"]))
+    master = _master(cluster)
+    assert master.enrol("new", cluster.model.now) == 1002
+    cluster.model.node_back("wazuh-server/0")
+    assert cluster.until(lambda: len(master.lines()) == 700)
+    state = master.state
+    assert state is not None
+    assert state.folded
+    watch.end()
+    assert not watch.losses
+
+
+def test_given_a_master_killed_while_it_takes_many_in_when_it_is_back_then_nobody_is_lost(
+    up, monkeypatch
+):
+    monkeypatch.setattr(returners, "BULK", 5)
+    cluster, watch = up
+    assert cluster.enrol("early", "wazuh-server/0") == 1
+    cluster.run(30)
+    for number in range(2, 20):
+        assert cluster.enrol(f"late-{number}", "wazuh-server/0") == number
+    cluster.run(2)
+    cluster.model.node_lost("wazuh-server/0")
+    assert cluster.until(lambda: cluster.masters() not in ([], ["wazuh-server-0"]))
+    master = _master(cluster)
+    cluster.model.node_back("wazuh-server/0")
+    assert cluster.until(lambda: master.state is not None and master.state.folded)
+    master.end("killed")
+    master.run = 0
+    watch.end()
+    assert len(_master(cluster).lines()) == 19
+    assert not watch.losses
 
 
 def test_given_a_removed_units_kept_volume_when_it_ends_then_its_agents_are_parked(charm):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import ssl
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from supervisor import bundle, configuration, identity, keys, peers, rbac, wire
+from supervisor import bundle, configuration, deletions, identity, keys, peers, rbac, wire
 from supervisor.machine import Answer, Edition, Keys, Term
 from supervisor.places import Places, Ports
 from supervisor.times import REAL
@@ -36,6 +37,8 @@ class Peer:
     answer: Answer
     channel: peers.Peers
     people: rbac.Keeper
+    deleted: deletions.Keeper
+    kept: str = ""
 
     def until(self, condition: Callable[[], object], seconds: float = 20) -> None:
         end = time.monotonic() + seconds
@@ -79,10 +82,12 @@ class Net:
         places.client_keys.write_text(_KEYS)
         certificates.place(places.orders, self.authority, pair or self.pair)
         answer = Answer(node, Term(1, "u0"), keys=keys.summary(_KEYS))
-        peer = Peer(places, answer, None, rbac.Keeper(places))  # type: ignore[arg-type]
+        gone = deletions.Keeper(places.own / "deleted.json")
+        peer = Peer(places, answer, None, rbac.Keeper(places), gone)  # type: ignore[arg-type]
         exchange = configuration.Exchange(places, lambda: peer.answer.term.master)
+        agents = peers.Agents(peer.deleted, lambda: peer.kept)
         peer.channel = peers.Peers(
-            places, REAL.scaled(10), lambda: peer.answer, peer.people, exchange
+            places, REAL.scaled(10), lambda: peer.answer, peer.people, exchange, agents
         )
         peer.channel.locate(_NAME)
         peer.channel.start()
@@ -130,6 +135,34 @@ def test_given_a_claimant_when_a_unit_has_released_then_it_gives_its_keys(net: N
     gathered = claimant.channel.gathered(2)["u0"]
     assert gathered == peers.Gathered(keys.summary(_KEYS), _KEYS)
     assert claimant.channel.gathered(3) == {}
+
+
+def test_given_a_unit_that_keeps_agents_when_it_gives_its_keys_then_they_come_along(net: Net):
+    claimant, other = net.add("u1"), net.add("u0")
+    kept = f"007 late any {'cd' * 32}\n"
+    digest = hashlib.sha256(kept.encode()).hexdigest()
+    claimant.answer = replace(claimant.answer, term=Term(2, "u1"), phase="claiming")
+    claimant.channel.ask(frozenset({"u0"}), 2)
+    other.answer = replace(other.answer, term=Term(2, "u1"), released=2)
+    claimant.until(lambda: claimant.channel.gathered(2))
+    other.answer = replace(other.answer, returns=digest)
+    claimant.until(lambda: not claimant.channel.gathered(2))  # what was told is not there yet
+    other.kept = kept
+    claimant.until(lambda: claimant.channel.gathered(2))
+    assert claimant.channel.gathered(2)["u0"].kept == kept
+
+
+def test_given_agents_deleted_at_two_units_when_they_hear_then_all_know_both(net: Net):
+    units = [net.add(f"u{i}") for i in range(3)]
+    for number, unit in enumerate(units[:2]):
+        unit.deleted.delete(keys.parse(f"00{number} gone any {'ab' * 32}\n"))
+
+    def tell() -> bool:
+        for unit in units:
+            unit.answer = replace(unit.answer, deleted=unit.deleted.record().digest)
+        return all(len(unit.deleted.record().counts) == 2 for unit in units)
+
+    units[0].until(tell)
 
 
 def test_given_a_unit_with_a_newer_copy_when_asked_then_every_other_keeps_it(net: Net):

@@ -126,7 +126,9 @@ class _Handler(BaseHTTPRequestHandler):
             return api.of_agents
         items = [{"id": number, "username": name} for name, (number, _) in api.users.items()]
         if self.command == "GET":
-            return 200, {"data": {"affected_items": items}}
+            query = dict(part.split("=") for part in self.path.partition("?")[2].split("&"))
+            first, count = int(query.get("offset", "0")), int(query["limit"])
+            return 200, {"data": {"affected_items": items[first : first + count]}}
         if path.endswith("/roles"):
             api.roles.append(self.path)
             return 200, {}
@@ -160,6 +162,16 @@ def api(tmp_path: Path) -> Iterator[Api]:
     yield made
     made.shutdown()
     made.server_close()
+
+
+def test_given_more_users_than_one_answer_holds_when_one_is_changed_then_it_is_not_made_anew(
+    api: Api,
+):
+    for number in range(100, 1100):
+        api.users[f"somebody-{number}"] = [number, "Old-1"]
+    api.users["wazuh-charm"] = [1100, "Old-3"]
+    users.update(api.places, _OLD, _WANTED)
+    assert api.users["wazuh-charm"] == [1100, "New-3-secret"]
 
 
 _OLD = {"wazuh": users.User("Old-1"), "wazuh-wui": users.User("Old-2")}
