@@ -2,13 +2,15 @@
 
 All from which the cluster goes on is in it: Juju's records, timers and random state, volumes,
 containers with their files and layers, what the supervisors know, the clock, who is cut off. Left
-out is only what nothing goes on from: the log, the books of hooks that were run, and the code.
+out is only what nothing goes on from: the log, the books of hooks that were run, the code, and
+locks, which nobody holds between two steps.
 """
 
 import dataclasses
 import hashlib
 import io
 import pickle
+import threading
 import types
 from typing import Any
 
@@ -17,7 +19,7 @@ from sandbox.inprocess.dispatch import Charm
 from sandbox.model.world import World
 
 UNREAD = {"history", "model", "charms", "gate", "supervisor_gate", "commit_gate", "looker"}
-CODE = (types.FunctionType, types.MethodType, Charm)
+CODE = (types.FunctionType, types.MethodType, Charm, type(threading.RLock()))
 
 
 def digest(cluster: Cluster, *more: object) -> str:

@@ -118,8 +118,8 @@ BUGS = (
     Bug(
         "enrolment stopped before it has written",
         MACHINE,
-        "    without = FRONT if quiet or late else FRONT - {ENROLMENT}",
-        "    without = FRONT",
+        "    return FRONT if quiet or waited >= look.times.release else FRONT - {ENROLMENT}",
+        "    return FRONT",
         (f"{SUPERVISOR}/test_machine.py",),
     ),
     Bug(
