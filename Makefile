@@ -5,7 +5,7 @@ PACKED = WAZUH_SERVER_CHARM=$$(ls -t *.charm | head -n 1)
 # A Python 3.12 that pyenv keeps is found too; the tests run on it beside the machine's own.
 export PATH := $(PATH):$(subst $() ,:,$(wildcard $(HOME)/.pyenv/versions/3.12.*/bin))
 
-.PHONY: help tools demo moves test format lint unit sandbox integration traefik kubernetes pack docs docs-links mutations clean
+.PHONY: help tools demo moves chaos test format lint unit sandbox integration traefik kubernetes pack docs docs-links mutations clean
 help:        ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 tools:
@@ -15,6 +15,8 @@ demo: tools  ## Run the main job in the sandbox: three units, agents, logs, rule
 	@$(TOX) -qq -e sandbox -- python -m sandbox.demo $(DEMO)
 moves: tools ## Move and kill the master under load at the real clock, and count (MOVES="--moves 10 --kills 10")
 	@$(TOX) -qq -e sandbox -- python -m sandbox.moves $(MOVES)
+chaos: tools ## Random faults at once on processes under load, from a seed (CHAOS="--seed 1 --chaos 5")
+	@$(TOX) -qq -e sandbox -- python -m sandbox.moves --clock-factor 10 --moves 0 --kills 0 --chaos 5 $(CHAOS)
 test: tools  ## Lint, unit tests, the docs, the packed charm, the sandbox, the cluster on it
 	$(TOX) -e lint
 	$(TOX) -e unit

@@ -335,7 +335,8 @@ def restore_node(given: argparse.Namespace) -> None:
 
 def pause(given: argparse.Namespace) -> None:
     """Freeze a unit."""
-    ask(_model(given), "pause", unit=given.unit, agent_only=given.agent)
+    hooks = ask(_model(given), "pause", unit=given.unit, agent_only=given.agent)
+    print(f"{given.unit} stands still{', in a hook' if hooks else ''}.")
 
 
 def resume(given: argparse.Namespace) -> None:

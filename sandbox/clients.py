@@ -217,13 +217,18 @@ def _tokens(request: dict) -> Iterator[dict]:
 
 
 def _call(request: dict) -> Iterator[dict]:
-    """Log in and make one call."""
+    """Log in and make one call; it is a GET unless the request has a `method`."""
     api = Api(request["host"], ca=request["ca"])
     status, token = api.log_in(request["user"], request["password"])
     if token is None:
         yield {"status": status, "body": None}
         return
-    status, body = api.get(request["path"], token)
+    status, body = api.call(
+        request.get("method", "GET"),
+        request["path"],
+        authorization=f"Bearer {token}",
+        body=request.get("send"),
+    )
     yield {"status": status, "body": json.loads(body) if body else None}
 
 

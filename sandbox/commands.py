@@ -277,9 +277,10 @@ class Commands:
             raise CommandError(f"the node of {unit} is not lost")
         self._runner.node_back(unit)
 
-    def do_pause(self, unit: str, agent_only: bool) -> None:
-        """Freeze a unit."""
+    def do_pause(self, unit: str, agent_only: bool) -> int:
+        """Freeze a unit; return how many of its hooks stand still."""
         self._runner.freeze(unit, agent_only=agent_only)
+        return len(self._runner.hooks.processes(unit))
 
     def do_resume(self, unit: str) -> None:
         """Let a frozen unit go on."""

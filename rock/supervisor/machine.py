@@ -33,8 +33,10 @@ FRONT = frozenset({ENROLMENT, API, CLUSTER})
 WRITERS = frozenset({ENROLMENT, CLUSTER})
 #: What an agent that is enrolled already needs.
 SESSIONS = frozenset({"wazuh-remoted", "wazuh-analysisd", "wazuh-db"})
-#: Ids left free when the old master may have given some that nobody has heard of.
-GAP = 1000
+#: Ids left free when the old master may have given some that nobody has heard of. One that still
+#: reaches Kubernetes goes on for as long as it is cut off: 20 enrolments a second for 8 minutes.
+#: Wazuh takes ids of up to eight digits (OS_IsValidID).
+GAP = 10_000
 #: Seconds between two times of taking in what returning units keep.
 FOLD_EVERY = 600.0
 

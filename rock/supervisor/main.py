@@ -8,13 +8,11 @@ import functools
 import logging
 import os
 import secrets
-import signal
 import sys
 import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from types import FrameType
 
 from . import (
     bundle,
@@ -40,6 +38,7 @@ from . import (
     ruleset,
     senders,
     senses,
+    signals,
     times,
     tree,
     volume,
@@ -448,12 +447,7 @@ def run(where: places.Places, pace: times.Times) -> int:
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     supervisor = Supervisor(where, pace)
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        supervisor.stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    signals.on_end(supervisor.stopping.set)
     with contextlib.suppress(OSError):
         processes.become_subreaper()
     return supervisor.run()

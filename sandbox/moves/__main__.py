@@ -14,7 +14,7 @@ from sandbox.cluster import SandboxError
 from sandbox.demo.cluster import Cluster
 from sandbox.demo.report import Line, Report
 from sandbox.driver import CommandFailedError, Driver, NeverHappenedError
-from sandbox.moves import events
+from sandbox.moves import chaos, events, scenarios
 from sandbox.moves.books import given_twice, middle_and_worst
 from sandbox.moves.events import KILLS, PLANNED, Event, Series
 
@@ -29,6 +29,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--moves", type=int, default=2, metavar="N", help="planned moves")
     parser.add_argument("--kills", type=int, default=2, metavar="N", help="kills of the master")
+    parser.add_argument(
+        "--scenarios",
+        nargs="*",
+        default=[],
+        choices=[*scenarios.SCENARIOS, "each"],
+        help="what else happens to the master: afterwards each agent has to be there",
+    )
+    parser.add_argument(
+        "--chaos", type=int, default=0, metavar="N", help="rounds of random faults"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the first round")
     parser.add_argument("--rate", type=float, default=20, metavar="N", help="enrolments a second")
     parser.add_argument("--clock-factor", type=float, default=1.0, metavar="N")
     parser.add_argument("--wazuh", type=Path, metavar="DIR", help="a real Wazuh installation")
@@ -61,6 +72,11 @@ def steps(series: Series, options: argparse.Namespace, console: Console) -> Iter
     todo: list[tuple[str, Callable[[], Event]]] = [
         *(("a planned move", series.move) for _ in range(options.moves)),
         *((kind, lambda kind=kind: series.kill(kind)) for kind in kinds),
+        *((name, lambda name=name: scenarios.play(series, name)) for name in asked(options)),
+        *(
+            (f"chaos {seed}", lambda seed=seed: chaos.play(series, seed))
+            for seed in range(options.seed, options.seed + options.chaos)
+        ),
     ]
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
@@ -79,6 +95,11 @@ def steps(series: Series, options: argparse.Namespace, console: Console) -> Iter
                 return
 
 
+def asked(options: argparse.Namespace) -> list[str]:
+    """Name the scenarios that are to be played, in their order."""
+    return [name for name in scenarios.SCENARIOS if {name, "each"} & set(options.scenarios)]
+
+
 def notes_on(driver: Driver, options: argparse.Namespace) -> tuple[str, ...]:
     """What stood in for what, said with every result."""
     own = driver.status()["sandbox"]
@@ -93,7 +114,8 @@ def notes_on(driver: Driver, options: argparse.Namespace) -> tuple[str, ...]:
 
 def lines(series: Series) -> Iterator[Line]:
     """The table: planned moves, each kind of kill, times, and what must hold at the end."""
-    for kind in (PLANNED, *KILLS):
+    others = (kind for kind, _ in scenarios.SCENARIOS.values())
+    for kind in (PLANNED, *KILLS, *others, chaos.KIND):
         if found := [event for event in series.events if event.kind == kind]:
             yield summary(kind, found)
     everybody = series.books.agents

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ KILLS = (GONE, PROCESS, KEPT)
 """Kills come in this order, over and over."""
 _CONNECTING = 120
 """Seconds in which a worker may still say that it has no connection to its master."""
+_SLOW = 900
+"""Seconds for what takes all units one after the other."""
+_RETURNING = 600
+"""Seconds for agents to come back that only one unit knew: some 60 a minute."""
 _READER = 2
 """The API's role `readonly`."""
 
@@ -42,6 +46,8 @@ class Event:
     """On units that were neither the old master nor the new one."""
     without_sessions_moved: float = 0.0
     """On the new master, whose daemons start anew."""
+    touched: list[str] = dataclasses.field(default_factory=list)
+    """Units whose pods go in it, beside these two."""
     acknowledged: int = 0
     """Agents acknowledged since the event before."""
     unwritten: int = 0
@@ -58,7 +64,8 @@ class Event:
     @property
     def holds(self) -> bool:
         """Whether nothing was lost that may not be, and everything works afterwards."""
-        strict = self.kind != PLANNED or (self.lost == 0 and self.without_sessions == 0)
+        strict = self.kind in KILLS or self.without_sessions == 0
+        strict = strict and (self.kind != PLANNED or self.lost == 0)
         kept = not (self.excess or self.contradictions or self.trouble)
         return strict and kept and all(self.credentials.values())
 
@@ -118,6 +125,27 @@ class Series:
             self._arrive(event, began, None)
         return self._judge(event, began, allowed, patience=120)
 
+    def disturb(self, kind: str, play: Callable[[Event], set[Agent]]) -> Event:
+        """Play anything else, which gives who may be lost; `moved` lasts until all is whole."""
+        event = self._begin(kind, self._master())
+        began = time.time()
+        allowed = play(event)
+        self._arrive(event, began, event.old)
+        return self._judge(event, began, allowed, patience=_RETURNING)
+
+    def promised(self) -> list[Agent]:
+        """Everybody who was acknowledged until now and is not lost."""
+        self.books.read()
+        return [a for a in self.books.acknowledged(time.time()) if a not in self.lost]
+
+    def until(self, what: str, condition: Callable[[], bool]) -> None:
+        """Wait for something. Raises NeverHappenedError."""
+        self.cluster.wait(what, condition, _SLOW)
+
+    def sleep(self, seconds: float) -> None:
+        """Let seconds of the model's clock pass."""
+        time.sleep(seconds / self.factor)
+
     # -- parts ---------------------------------------------------------------------------------
 
     def _master(self) -> str:
@@ -135,8 +163,7 @@ class Series:
         """Who may be lost: not written by the frozen master, or gone with its volume."""
         held = {unit: self.cluster.keys(unit) for unit in sorted(self.cluster.units())}
         time.sleep(1)  # for answers on their way when it was frozen
-        self.books.read()
-        promised = [a for a in self.books.acknowledged(time.time()) if a not in self.lost]
+        promised = self.promised()
         unwritten = set(books.missing(promised, held[event.old]))
         event.unwritten = len(unwritten)
         if event.kind != GONE:
@@ -158,7 +185,7 @@ class Series:
             cluster.wait("another master", there, 420)
         event.new = cluster.master() or ""
         event.moved = time.time() - began
-        cluster.wait("three units active", lambda: cluster.is_whole(3), 420)
+        cluster.wait("three units active", lambda: cluster.is_whole(3), _SLOW)
         event.new = cluster.master() or event.new
         if target == event.old:
             event.moved = time.time() - began
@@ -203,7 +230,7 @@ class Series:
         self.books.read()
         event.without_enrolment = self.books.gap("enrolment", began, end)
         event.without_api = self.books.gap("login", began, end)
-        others = set(self.cluster.units()) - {event.old, event.new}
+        others = set(self.cluster.units()) - {event.old, event.new, *event.touched}
         cut = {unit: self.books.without_session(unit, began, end) for unit in others | {event.new}}
         event.without_sessions = max((cut[unit] for unit in others), default=0.0)
         event.without_sessions_moved = cut[event.new]

@@ -76,8 +76,7 @@ def start(home: Home, serve: "Callable[[Home], int]", *, foreground: bool) -> No
 def run(home: Home, name: str, serve: "Callable[[Home], int]") -> None:
     """Serve under a pid file until the daemon ends or is told to; does not return."""
     rename(name)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: stopping.set())
+    _hear_signals()
     home.write_pid(name)
     code = 1
     try:
@@ -89,6 +88,25 @@ def run(home: Home, name: str, serve: "Callable[[Home], int]") -> None:
             home.pid_file(name, os.getpid()).unlink()
         sys.stdout.flush()
         os._exit(code)
+
+
+def _hear_signals() -> None:
+    """Have `stopping` set by a thread that reads what signals write into a pipe.
+
+    A handler could meet the main thread holding that event's lock; and one that comes while the
+    main thread waits for the interpreter, just before it sleeps, would not wake it.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+
+    def hear() -> None:
+        os.read(reading, 1)
+        stopping.set()
+
+    threading.Thread(target=hear, daemon=True).start()
 
 
 def detach() -> None:
