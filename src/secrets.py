@@ -267,7 +267,8 @@ def _fresh(label: str, contents: Contents, wishes: Wishes) -> Content:
         password = _random(32)
         return {"password": password, "generated": password}
     present = contents[label]
-    foreign = {key: present[key] for key in _FOREIGN} if "request" in present else {}
+    theirs = _FOREIGN if "request" in present else ()
+    foreign = {key: present[key] for key in theirs if key in present}
     made = _api_identity({AUTHORITY: contents[AUTHORITY], label: foreign}, wishes)
     return {key: value for key, value in made.items() if key not in foreign}
 

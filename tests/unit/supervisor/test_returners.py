@@ -325,8 +325,11 @@ def test_given_a_removal_of_somebody_unknown_when_another_returns_with_it_then_i
     master = Master(places, _line(1, "web"))
     found = _returners(places)
     _settle(found, master)
-    assert not found.due()
-    _keep(places, 3, _line(2, "old"))
+    for epoch in (2, 3, 4):
+        _keep(places, epoch, _line(1, "web"))
+    _settle(found, master)
+    assert "client.keys.1" not in returners.Volume(places).names()
+    _keep(places, 5, _line(2, "old"))
     _settle(found, master)
     assert (master.calls, master.text) == (0, _line(1, "web"))
 
