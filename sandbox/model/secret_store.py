@@ -321,7 +321,7 @@ def recorded(world: World, unit: Unit, spec: HookSpec, revision: int) -> None:
         plan_rotation(world, world.secrets[uri])
 
 
-PUBLIC = ("certificate", "ca", "chain", "public", "request", "hosts")
+PUBLIC = ("authority", "certificate", "ca", "chain", "previous", "public", "request", "hosts")
 """Keys of a secret's content end so when everybody may see what they hold."""
 SHORTEST_HIDDEN = 6
 """Characters below which a value is no secret worth looking for."""
