@@ -321,7 +321,18 @@ def recorded(world: World, unit: Unit, spec: HookSpec, revision: int) -> None:
         plan_rotation(world, world.secrets[uri])
 
 
-PUBLIC = ("authority", "certificate", "ca", "chain", "previous", "public", "request", "hosts")
+PUBLIC = (
+    "authority",
+    "ca",
+    "certificate",
+    "chain",
+    "hosts",
+    "previous",
+    "public",
+    "request",
+    "user",
+    "username",
+)
 """Keys of a secret's content end so when everybody may see what they hold."""
 SHORTEST_HIDDEN = 6
 """Characters below which a value is no secret worth looking for."""
