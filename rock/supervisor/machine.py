@@ -35,7 +35,7 @@ WRITERS = frozenset({ENROLMENT, CLUSTER})
 SESSIONS = frozenset({"wazuh-remoted", "wazuh-analysisd", "wazuh-db"})
 #: Ids left free when the old master may have given some that nobody has heard of. One that still
 #: reaches Kubernetes goes on for as long as it is cut off: 20 enrolments a second for 8 minutes.
-#: Wazuh takes ids of up to eight digits (OS_IsValidID).
+#: Wazuh takes ids of up to eight digits (src/addagent/validate.c, OS_IsValidID).
 GAP = 10_000
 #: Seconds between two times of taking in what returning units keep.
 FOLD_EVERY = 600.0

@@ -195,8 +195,8 @@ def test_given_a_master_that_is_gone_when_another_takes_over_then_a_gap_is_left(
     trio[1].until(lambda: trio.serve(1), 150)
     lines = _held(trio[1]).splitlines()
     assert lines[:3] == _keys(1, 2, 3).splitlines()
-    assert lines[3].startswith("1003 !reserved any ")
-    assert trio[1].state()["highest-id"] == 1003
+    assert lines[3].startswith(f"{3 + machine.GAP} !reserved any ")
+    assert trio[1].state()["highest-id"] == 3 + machine.GAP
 
 
 def test_given_fewer_keys_than_were_known_when_claiming_then_it_waits_for_a_unit_with_them(
