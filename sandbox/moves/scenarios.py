@@ -88,7 +88,10 @@ def scaled_to_one(series: Series, event: Event) -> set[Agent]:
 
 
 def scaled_to_none(series: Series, event: Event) -> set[Agent]:
-    """No volume is left: what comes back is what the secret `master-state` holds."""
+    """No volume is left: what comes back is what the secret `master-state` holds.
+
+    When somebody enrolled after it was kept last, a unit says so, and goes on when it is told to.
+    """
     event.touched = list(series.cluster.units())
     _scale(series, 0)
     series.until("no unit", lambda: not series.cluster.units())
@@ -97,6 +100,11 @@ def scaled_to_none(series: Series, event: Event) -> set[Agent]:
     gone = {a for a in series.promised() if held.get(a.id) != a.name}
     event.uncopied = len(gone)
     _scale(series, 3)
+    series.until("three units active", lambda: series.cluster.is_whole(3) or bool(_asks(series)))
+    if master := _asks(series):
+        series.cluster.driver.juju(
+            "run", f"{APPLICATION}/leader", "promote", f"unit={master}", "force=true"
+        )
     return gone
 
 
@@ -193,6 +201,12 @@ def _another(series: Series, event: Event) -> bool:
     """Whether another unit says that it is master; what Juju knows of the old one is old."""
     said = series.cluster.messages()
     return any(text.startswith("master") for unit, text in said.items() if unit != event.old)
+
+
+def _asks(series: Series) -> str:
+    """Return who refuses to be master with fewer agents than were known, if there is one."""
+    said = series.cluster.messages()
+    return next((unit for unit, text in said.items() if "force=true" in text), "")
 
 
 def _kept(series: Series) -> dict[str, str]:
