@@ -124,9 +124,13 @@ def test_given_a_server_that_is_no_sshd_when_fetched_then_the_run_ends_with_a_re
         port = server.getsockname()[1]
         if behaviour == "down":
             server.close()
-        else:
-            threading.Thread(target=_answer, args=(server, behaviour), daemon=True).start()
+        thread = threading.Thread(target=_answer, args=(server, behaviour), daemon=True)
+        thread.start()
         error = charm.error(f"ssh://git@127.0.0.1:{port}/x")
+        if behaviour != "down":
+            # A thread left in `accept` may take connections of who gets the number next.
+            server.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
 
     said = {
         "down": "the host does not accept connections",

@@ -123,7 +123,7 @@ class Whole:
 
     def close(self) -> None:
         """Let analysisd go."""
-        self.analysis.server.close()
+        self.analysis.close()
 
 
 def make(unit: Unit, folder: Path) -> Whole:

@@ -23,7 +23,14 @@ class Analysis:
         self.server = socket.socket(socket.AF_UNIX)
         self.server.bind(str(path))
         self.server.listen()
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End it. A thread left in `accept` may take connections of who gets the number next."""
+        self.server.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
+        self.server.close()
 
     def _serve(self) -> None:
         while True:

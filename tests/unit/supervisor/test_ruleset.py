@@ -31,7 +31,7 @@ def analysis(places: Places) -> Iterator[Analysis]:
     """Serve the socket for a test."""
     made = Analysis(places)
     yield made
-    made.server.close()
+    made.close()
 
 
 def _fetch(places: Places, commit: str = _COMMIT, **files: str) -> None:
