@@ -61,7 +61,7 @@ def test_fault_15_given_an_id_that_two_masters_gave_when_the_old_one_returns_the
     whole.juju("restore-node", old)
     cluster.wait("three units active", lambda: cluster.is_whole(3), 300)
 
-    said = f"id {_CLASH} of ghost now belongs to chosen"
+    said = f"{_CLASH} ghost: its id belongs to chosen now"
     cluster.wait("it is said", lambda: any(said in text for text in cluster.messages().values()))
     wanted = {
         "6998": ("everywhere", _digest(_TAKEN)),

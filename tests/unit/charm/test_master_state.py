@@ -176,11 +176,11 @@ def test_given_too_many_agents_when_kept_then_the_status_says_so(master):
 
 
 def test_given_agents_that_could_not_be_put_back_when_looked_at_then_the_status_says_so(master):
-    master.report(conflicts=["id 002 of late now belongs to other"])
+    master.report(conflicts=["002 late: its id belongs to other now: enrol it anew"])
 
     master.run("update_status")
 
-    said = "agents to look at: 1 (id 002 of late now belongs to other)"
+    said = "agents to look at: 1 (002 late: its id belongs to other now: enrol it anew)"
     assert said in master.status.message
 
 
