@@ -44,7 +44,8 @@ def test_given_a_first_deployment_when_the_scheme_is_mistyped_then_it_serves_and
     cluster.wait("the sentence", lambda: _is_said(cluster), 120)
     cluster.wait("readiness", lambda: all(u["ready"] for u in cluster.units().values()), 120)
 
-    assert _enrols(cluster, "on-day-one")
+    # The Service hears of a ready unit a moment after its status says so.
+    cluster.wait("an enrolment through the Service", lambda: _enrols(cluster, "on-day-one"), 60)
 
 
 def _enrols(cluster: Cluster, name: str) -> bool:
